@@ -1,0 +1,1 @@
+//! Turns a finished ckks program into something that runs.

@@ -1,0 +1,1 @@
+//! Reads ONNX files and the model language into the nn dialect.

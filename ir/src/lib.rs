@@ -1,0 +1,1 @@
+//! The dialects of Aphelion: typed SSA graphs, text form, verifiers and cleartext interpreters.

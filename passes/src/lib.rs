@@ -1,0 +1,1 @@
+//! Optimisation passes and lowerings from nn to ckks, with the cost model.

@@ -1,0 +1,1 @@
+//! RNS-CKKS arithmetic, keys, wire formats, plan container and executor.

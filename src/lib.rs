@@ -1,0 +1,1 @@
+//! Driver of the Aphelion compiler: from a model file to an encrypted prediction.

@@ -1,0 +1,2 @@
+//! The `aphelion` command.
+fn main() {}
