@@ -1,1 +1,3 @@
 //! RNS-CKKS arithmetic, keys, wire formats, plan container and executor.
+
+pub mod error;
