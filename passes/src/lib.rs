@@ -1,1 +1,13 @@
-//! Optimisation passes and lowerings from nn to ckks, with the cost model.
+//! Optimisation passes and lowerings, from `nn` down to `ckks`, with the cost model and parameter selection.
+//!
+//! Invariant: a pass is one file with one `run`; it takes a verified graph and yields a verified graph.
+//! Invariant: the same graph and options give the same result, bit for bit.
+//! Invariant: passes never see ONNX, files or secret keys.
+
+mod error;
+mod options;
+mod pass;
+
+pub use error::PassError;
+pub use options::{CompileOptions, Target};
+pub use pass::{PassCx, Stats};

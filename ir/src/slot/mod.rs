@@ -1,0 +1,56 @@
+//! Dialect `slot`: the model as arithmetic on packed vectors. A value is a tensor placed into the slots of one or more
+//! ciphertexts by its [`Layout`], which is its type.
+//!
+//! Invariant: every linear operator is one `linear` op, a sparse matrix between two layouts ([`Kernel`]).
+//! Invariant: an op never reads a slot that its operand's layout calls unused, unless that slot is zero.
+
+mod infer;
+mod layout;
+mod linear_map;
+mod ops;
+mod polynomial;
+
+pub use layout::{Digit, Layout, Unused};
+pub use linear_map::LinearMap;
+pub use ops::{Kernel, PlainTensor, SlotOp};
+pub use polynomial::{Basis, Polynomial};
+
+use crate::dialect::Dialect;
+use crate::graph::Graph;
+use crate::{attr_enum, attr_struct};
+
+/// The dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot;
+
+attr_enum! {
+    /// What the client does in the clear with a decrypted result.
+    pub enum ClientOp {
+        #[doc = "softmax along an axis"]
+        Softmax "softmax" { axis: usize }
+    }
+}
+
+attr_struct! {
+    /// Annotations of a `slot` or `ckks` graph.
+    #[derive(Default)]
+    pub struct SlotAttrs {
+        /// Slots per ciphertext, a power of two.
+        pub slots: usize,
+        /// For every result, the factor that turns slot contents into tensor values.
+        pub output_scales: Vec<f64>,
+        /// For every result, what is left to the client, in order.
+        pub client_ops: Vec<Vec<ClientOp>>,
+    }
+}
+
+impl Dialect for Slot {
+    const NAME: &'static str = "slot";
+    type Op = SlotOp;
+    type Type = Layout;
+    type Attrs = SlotAttrs;
+
+    fn infer(graph: &Graph<Self>, op: &SlotOp) -> Result<Layout, String> {
+        infer::infer(graph, op)
+    }
+}

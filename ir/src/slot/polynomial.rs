@@ -1,0 +1,56 @@
+//! Polynomials of one variable, in Chebyshev or monomial basis.
+
+use crate::{attr_enum, attr_struct};
+
+attr_enum! {
+    /// Basis of a polynomial's coefficients.
+    #[derive(Copy, Eq)]
+    pub enum Basis {
+        #[doc = "T_k of the variable mapped from the interval to [-1, 1]"]
+        Chebyshev "chebyshev" {}
+        #[doc = "powers of the variable itself"]
+        Monomial "monomial" {}
+    }
+}
+
+attr_struct! {
+    /// A polynomial with the interval that it is meant for.
+    pub struct Polynomial {
+        /// Basis of the coefficients.
+        pub basis: Basis,
+        /// Lower end of the interval.
+        pub low: f64,
+        /// Upper end of the interval; above `low`.
+        pub high: f64,
+        /// Coefficients, constant term first; never empty.
+        pub coeffs: Vec<f64>,
+    }
+}
+
+impl Polynomial {
+    /// Degree as written: one less than the number of coefficients.
+    pub fn degree(&self) -> usize {
+        self.coeffs.len().saturating_sub(1)
+    }
+
+    /// Multiplicative depth of an evaluation by Paterson-Stockmeyer on a variable that already lies where the basis
+    /// wants it: ceil(log2(degree + 1)).
+    pub fn depth(&self) -> usize {
+        (self.degree() + 1).next_power_of_two().trailing_zeros() as usize
+    }
+
+    /// Value at `x`, by Clenshaw's or Horner's scheme.
+    pub fn eval(&self, x: f64) -> f64 {
+        match self.basis {
+            Basis::Monomial {} => self.coeffs.iter().rev().fold(0.0, |sum, c| sum.mul_add(x, *c)),
+            Basis::Chebyshev {} => {
+                let t = (2.0 * x - self.low - self.high) / (self.high - self.low);
+                let (mut b1, mut b2) = (0.0, 0.0);
+                for &c in self.coeffs.iter().skip(1).rev() {
+                    (b1, b2) = (2.0 * t * b1 - b2 + c, b1);
+                }
+                t * b1 - b2 + self.coeffs.first().copied().unwrap_or(0.0)
+            }
+        }
+    }
+}
