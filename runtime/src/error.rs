@@ -200,6 +200,9 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A ring that cannot be built from the given numbers.
+    #[error(transparent)]
+    Ring(#[from] crate::ring::RingError),
     /// The operating system's random source failed.
     #[error("the operating system's random source failed: {reason}")]
     Randomness {

@@ -1,3 +1,6 @@
 //! RNS-CKKS arithmetic, keys, wire formats, plan container and executor.
+//!
+//! Modules import only from those above them in this list.
 
 pub mod error;
+pub mod ring;

@@ -1,0 +1,52 @@
+//! The automorphism `X -> X^g` as an index permutation of evaluations.
+
+use super::ntt::{evaluation_exponents, position_of_exponent};
+
+/// Where each evaluation of `p(X^g)` is found among the evaluations of `p`: `out[j] = in[source[j]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AutomorphismTable {
+    galois_element: u64,
+    source: Vec<u32>,
+}
+
+impl AutomorphismTable {
+    /// The table for degree `n` and odd `galois_element` in `[1, 2n)`.
+    pub fn new(n: usize, galois_element: u64) -> Self {
+        assert!(
+            galois_element % 2 == 1 && galois_element < 2 * n as u64,
+            "a Galois element is odd and below 2N"
+        );
+        let mask = 2 * n as u64 - 1;
+        // Evaluation j is p(psi^e(j)); p(X^g) there is p(psi^(g * e(j))).
+        let source = evaluation_exponents(n)
+            .map(|e| position_of_exponent(n, ((u64::from(e) * galois_element) & mask) as u32) as u32)
+            .collect();
+        Self { galois_element, source }
+    }
+
+    /// The exponent g.
+    pub fn galois_element(&self) -> u64 {
+        self.galois_element
+    }
+
+    /// `source[j]`, a permutation of `0..n`.
+    pub fn source(&self) -> &[u32] {
+        &self.source
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_compose_and_invert() {
+        let n = 1 << 10;
+        let identity: Vec<u32> = (0..n as u32).collect();
+        assert_eq!(AutomorphismTable::new(n, 1).source(), identity);
+        let (five, inverse) = (AutomorphismTable::new(n, 5), AutomorphismTable::new(n, 1229));
+        assert_eq!(5 * 1229 % (2 * n as u64), 1);
+        let back: Vec<u32> = five.source().iter().map(|&j| inverse.source()[j as usize]).collect();
+        assert_eq!(back, identity);
+    }
+}

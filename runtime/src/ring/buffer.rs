@@ -1,0 +1,126 @@
+//! Cache-line aligned `u64` buffers and the pool that recycles them.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Mutex;
+
+/// Alignment in bytes: one cache line, one 512-bit vector.
+const ALIGNMENT: usize = 64;
+
+/// An owned slice of `u64` that starts on a 64-byte boundary.
+pub struct AlignedBuffer {
+    start: NonNull<u64>,
+    len: usize,
+}
+
+// SAFETY: the buffer owns its memory alone and hands out access by the usual borrow rules, as `Box<[u64]>` does.
+unsafe impl Send for AlignedBuffer {}
+// SAFETY: shared access only reads plain integers.
+unsafe impl Sync for AlignedBuffer {}
+
+impl AlignedBuffer {
+    /// `len` zeros. `len` must not be 0.
+    pub fn zeroed(len: usize) -> Self {
+        let layout = Self::layout(len);
+        // SAFETY: the layout has a size above zero, as `layout` asserts.
+        let raw = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(raw.cast::<u64>()) else {
+            handle_alloc_error(layout)
+        };
+        Self { start, len }
+    }
+
+    fn layout(len: usize) -> Layout {
+        assert!(len > 0, "an aligned buffer holds at least one word");
+        let bytes = len
+            .checked_mul(size_of::<u64>())
+            .expect("buffer size fits the address space");
+        Layout::from_size_align(bytes, ALIGNMENT).expect("buffer size fits the address space")
+    }
+}
+
+impl Drop for AlignedBuffer {
+    fn drop(&mut self) {
+        // SAFETY: `start` came from `alloc_zeroed` with this same layout and is freed once.
+        unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) }
+    }
+}
+
+impl Deref for AlignedBuffer {
+    type Target = [u64];
+    fn deref(&self) -> &[u64] {
+        // SAFETY: `start` points to `len` initialised words owned by self.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for AlignedBuffer {
+    fn deref_mut(&mut self) -> &mut [u64] {
+        // SAFETY: `start` points to `len` initialised words owned by self, borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+/// Recycles buffers by length, so that a running program stops allocating once it has reached its steady state.
+///
+/// A taken buffer holds what its last user left: callers overwrite it. Whoever keeps secrets in a buffer zeroises it first.
+#[derive(Default)]
+pub struct BufferPool {
+    free: Mutex<BTreeMap<usize, Vec<AlignedBuffer>>>,
+}
+
+impl BufferPool {
+    /// A buffer of exactly `len` words with unspecified (initialised) content.
+    pub fn take(&self, len: usize) -> AlignedBuffer {
+        let recycled = self.lock().get_mut(&len).and_then(Vec::pop);
+        recycled.unwrap_or_else(|| AlignedBuffer::zeroed(len))
+    }
+
+    /// Gives a buffer back.
+    pub fn give(&self, buffer: AlignedBuffer) {
+        self.lock().entry(buffer.len).or_default().push(buffer);
+    }
+
+    /// Bytes held for later use.
+    pub fn idle_bytes(&self) -> usize {
+        self.lock()
+            .iter()
+            .map(|(len, free)| len * size_of::<u64>() * free.len())
+            .sum()
+    }
+
+    /// Returns all idle memory to the system.
+    pub fn trim(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Vec<AlignedBuffer>>> {
+        // A panic while the lock is held cannot leave the map half changed: every critical section is one map call.
+        self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_aligned_zeroed_and_recycled() {
+        let pool = BufferPool::default();
+        let mut buffer = pool.take(1000);
+        assert_eq!(buffer.as_ptr() as usize % ALIGNMENT, 0);
+        assert!(buffer.iter().all(|&x| x == 0));
+        buffer[999] = 7;
+        let address = buffer.as_ptr() as usize;
+        pool.give(buffer);
+        assert_eq!(pool.idle_bytes(), 8000);
+        let again = pool.take(1000);
+        assert_eq!((again.as_ptr() as usize, again[999]), (address, 7));
+        assert_eq!(pool.idle_bytes(), 0);
+        pool.give(again);
+        pool.trim();
+        assert_eq!(pool.idle_bytes(), 0);
+    }
+}

@@ -1,0 +1,235 @@
+//! [`RingContext`]: all primes of one parameter set with their transforms, shared by every polynomial.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{AutomorphismTable, Backend, BaseConverter, BufferPool, Modulus, NttTable, RingError};
+
+/// The primes a polynomial has limbs for: `q_0, ..., q_{q_limbs-1}`, then, if `special`, all special primes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Basis {
+    /// How many of the ciphertext primes, counted from `q_0`.
+    pub q_limbs: usize,
+    /// Whether all special primes follow.
+    pub special: bool,
+}
+
+impl Basis {
+    /// `q_0, ..., q_level`: level + 1 limbs.
+    pub fn q(level: usize) -> Self {
+        Self {
+            q_limbs: level + 1,
+            special: false,
+        }
+    }
+
+    /// `q_0, ..., q_level` and all special primes.
+    pub fn qp(level: usize) -> Self {
+        Self {
+            q_limbs: level + 1,
+            special: true,
+        }
+    }
+
+    /// The level: one less than the count of ciphertext primes. The basis must have one.
+    pub fn level(self) -> usize {
+        self.q_limbs - 1
+    }
+}
+
+/// Prime indices a conversion goes from and to.
+type SourceAndTarget = (Vec<usize>, Vec<usize>);
+
+/// The ring `Z_QP[X]/(X^N + 1)`: prime indices `0..q_count` are the ciphertext primes `q_0..q_L`, those after are the special
+/// primes `p_0..p_{k-1}`. Holds the transforms, the buffer pool and caches of derived tables; meant to live in an [`Arc`].
+pub struct RingContext {
+    n: usize,
+    q_count: usize,
+    backend: Backend,
+    tables: Vec<NttTable>,
+    pool: BufferPool,
+    automorphisms: RwLock<BTreeMap<u64, Arc<AutomorphismTable>>>,
+    converters: RwLock<BTreeMap<SourceAndTarget, Arc<BaseConverter>>>,
+}
+
+impl RingContext {
+    /// A ring of degree `2^log_n` run by the fastest kernels of this machine.
+    pub fn new(log_n: u32, q: &[u64], p: &[u64]) -> Result<Arc<Self>, RingError> {
+        Self::with_backend(log_n, q, p, Backend::detect())
+    }
+
+    /// As [`Self::new`] with a chosen kernel family (results are the same for all).
+    pub fn with_backend(log_n: u32, q: &[u64], p: &[u64], backend: Backend) -> Result<Arc<Self>, RingError> {
+        use rayon::prelude::*;
+        if q.is_empty() {
+            return Err(RingError::EmptyChain);
+        }
+        let primes: Vec<u64> = q.iter().chain(p).copied().collect();
+        let mut seen = BTreeSet::new();
+        if let Some(&modulus) = primes.iter().find(|&&prime| !seen.insert(prime)) {
+            return Err(RingError::DuplicatePrime { modulus });
+        }
+        let tables = primes
+            .par_iter()
+            .map(|&prime| NttTable::new(log_n, prime, backend))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Arc::new(Self {
+            n: 1 << log_n,
+            q_count: q.len(),
+            backend,
+            tables,
+            pool: BufferPool::default(),
+            automorphisms: RwLock::default(),
+            converters: RwLock::default(),
+        }))
+    }
+
+    /// The ring degree N.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// log2(N).
+    pub fn log_n(&self) -> u32 {
+        self.n.trailing_zeros()
+    }
+
+    /// How many ciphertext primes there are (L + 1).
+    pub fn q_count(&self) -> usize {
+        self.q_count
+    }
+
+    /// How many special primes there are (k).
+    pub fn p_count(&self) -> usize {
+        self.tables.len() - self.q_count
+    }
+
+    /// The kernel family in use.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The transform of a prime.
+    pub fn table(&self, prime: usize) -> &NttTable {
+        &self.tables[prime]
+    }
+
+    /// The modulus of a prime.
+    pub fn modulus(&self, prime: usize) -> &Modulus {
+        self.tables[prime].modulus()
+    }
+
+    /// Where polynomials get their memory from.
+    pub fn pool(&self) -> &BufferPool {
+        &self.pool
+    }
+
+    /// The basis of all primes.
+    pub fn full_basis(&self) -> Basis {
+        Basis {
+            q_limbs: self.q_count,
+            special: self.p_count() > 0,
+        }
+    }
+
+    /// Prime indices of the special primes.
+    pub fn special_primes(&self) -> Range<usize> {
+        self.q_count..self.tables.len()
+    }
+
+    /// How many limbs a polynomial over `basis` has.
+    pub fn limb_count(&self, basis: Basis) -> usize {
+        basis.q_limbs + if basis.special { self.p_count() } else { 0 }
+    }
+
+    /// The prime index of limb `limb` of a polynomial over `basis`.
+    pub fn prime_index(&self, basis: Basis, limb: usize) -> usize {
+        if limb < basis.q_limbs {
+            limb
+        } else {
+            self.q_count + limb - basis.q_limbs
+        }
+    }
+
+    /// The prime indices of all limbs over `basis`, in limb order.
+    pub fn prime_indices(&self, basis: Basis) -> Vec<usize> {
+        (0..self.limb_count(basis))
+            .map(|limb| self.prime_index(basis, limb))
+            .collect()
+    }
+
+    /// The permutation of evaluations for `X -> X^galois_element`, made at first use.
+    pub fn automorphism(&self, galois_element: u64) -> Arc<AutomorphismTable> {
+        cached(&self.automorphisms, galois_element, || {
+            AutomorphismTable::new(self.n, galois_element)
+        })
+    }
+
+    /// The conversion between two sets of prime indices, made at first use.
+    pub fn converter(&self, source: &[usize], target: &[usize]) -> Arc<BaseConverter> {
+        let key = (source.to_vec(), target.to_vec());
+        cached(&self.converters, key, || {
+            let moduli = |primes: &[usize]| primes.iter().map(|&prime| *self.modulus(prime)).collect::<Vec<_>>();
+            BaseConverter::new(&moduli(source), &moduli(target), self.backend)
+        })
+    }
+}
+
+impl std::fmt::Debug for RingContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let primes: Vec<u64> = self.tables.iter().map(|table| table.modulus().value()).collect();
+        f.debug_struct("RingContext")
+            .field("n", &self.n)
+            .field("q_count", &self.q_count)
+            .field("primes", &primes)
+            .finish()
+    }
+}
+
+fn cached<K: Ord, V>(cache: &RwLock<BTreeMap<K, Arc<V>>>, key: K, make: impl FnOnce() -> V) -> Arc<V> {
+    if let Some(found) = cache.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+        return Arc::clone(found);
+    }
+    let made = Arc::new(make());
+    Arc::clone(
+        cache
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key)
+            .or_insert(made),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::find_ntt_primes;
+
+    #[test]
+    fn bases_index_primes_in_order() {
+        let primes = find_ntt_primes(8, 30, 5, &[]).unwrap();
+        let ring = RingContext::new(7, &primes[..3], &primes[3..]).unwrap();
+        assert_eq!(ring.prime_indices(Basis::qp(1)), [0, 1, 3, 4]);
+        assert_eq!(ring.prime_indices(Basis::q(2)), [0, 1, 2]);
+        assert_eq!(
+            ring.prime_indices(Basis {
+                q_limbs: 0,
+                special: true
+            }),
+            [3, 4]
+        );
+        assert_eq!(ring.limb_count(ring.full_basis()), 5);
+        assert!(Arc::ptr_eq(&ring.automorphism(5), &ring.automorphism(5)));
+    }
+
+    #[test]
+    fn refuses_empty_and_repeated_chains() {
+        let q = find_ntt_primes(8, 30, 1, &[]).unwrap()[0];
+        assert_eq!(RingContext::new(7, &[], &[q]).unwrap_err(), RingError::EmptyChain);
+        assert_eq!(
+            RingContext::new(7, &[q], &[q]).unwrap_err(),
+            RingError::DuplicatePrime { modulus: q }
+        );
+    }
+}

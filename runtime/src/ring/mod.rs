@@ -1,0 +1,34 @@
+//! Arithmetic in `Z_Q[X]/(X^N + 1)` in residue number system form: integers and polynomials, nothing about ciphertexts.
+//!
+//! A residue is a `u64` below a prime `q < 2^50` with `q = 1 (mod 2N)`. Between public operations every residue is fully
+//! reduced to `[0, q)`; lazy ranges live inside one kernel and are stated there. Every kernel exists as a portable scalar
+//! form and, on `x86_64` with AVX-512 IFMA, as a vector form; both give the same bytes, and [`Backend::detect`] chooses.
+//!
+//! Invariant: `unsafe` appears only in the vector kernels and in [`AlignedBuffer`].
+
+mod automorphism;
+mod backend;
+mod buffer;
+mod context;
+mod convert;
+mod crt;
+mod divide;
+mod error;
+mod kernels;
+mod modulus;
+mod ntt;
+mod poly;
+mod primes;
+mod sample;
+
+pub use automorphism::AutomorphismTable;
+pub use backend::{Backend, Ifma};
+pub use buffer::{AlignedBuffer, BufferPool};
+pub use context::{Basis, RingContext};
+pub use convert::BaseConverter;
+pub use error::RingError;
+pub use modulus::{MAX_MODULUS_BITS, Modulus, ShoupFactor};
+pub use ntt::{NttTable, evaluation_exponents};
+pub use poly::{Domain, Poly};
+pub use primes::{find_ntt_primes, is_prime, nearest_prime};
+pub use sample::{SecretRng, gaussian, ternary, ternary_with_weight, uniform};

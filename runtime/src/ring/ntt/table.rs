@@ -1,0 +1,145 @@
+//! [`NttTable`]: one prime's roots and the two transforms.
+
+use super::{LOG_N_RANGE, portable};
+use crate::ring::{Backend, Modulus, RingError};
+
+/// One prime with what its transforms of size `n` need.
+#[derive(Debug)]
+pub struct NttTable {
+    modulus: Modulus,
+    n: usize,
+    root: u64,
+    twiddles: portable::Twiddles,
+}
+
+impl NttTable {
+    /// Tables for `n = 2^log_n` and the prime `q`, run by `backend`.
+    pub fn new(log_n: u32, q: u64, backend: Backend) -> Result<Self, RingError> {
+        if !LOG_N_RANGE.contains(&log_n) {
+            return Err(RingError::UnsupportedDegree {
+                log_n,
+                min: *LOG_N_RANGE.start(),
+                max: *LOG_N_RANGE.end(),
+            });
+        }
+        let modulus = Modulus::new(q)?;
+        let n = 1usize << log_n;
+        let two_n = 2 * n as u64;
+        let root = modulus
+            .primitive_root(two_n)
+            .ok_or(RingError::NotNttFriendly { modulus: q, two_n })?;
+        let powers: Vec<u64> = std::iter::successors(Some(1), |&p| Some(modulus.mul(p, root)))
+            .take(n)
+            .collect();
+        let _ = backend;
+        Ok(Self {
+            modulus,
+            n,
+            root,
+            twiddles: portable::Twiddles::new(&modulus, &powers),
+        })
+    }
+
+    /// The prime.
+    pub fn modulus(&self) -> &Modulus {
+        &self.modulus
+    }
+
+    /// The ring degree N.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// psi, the primitive 2N-th root of unity behind the evaluations.
+    pub fn root(&self) -> u64 {
+        self.root
+    }
+
+    /// Requires: n values in [0, q), coefficients in natural order.
+    /// Ensures:  n values in [0, q), value j is p(psi^e(j)), e as in [`super::evaluation_exponents`].
+    pub fn forward(&self, values: &mut [u64]) {
+        assert_eq!(values.len(), self.n);
+        portable::forward(&self.modulus, &self.twiddles, values);
+    }
+
+    /// Requires: n values in [0, q) in evaluation order.   Ensures: the coefficients, in [0, q), in natural order.
+    pub fn inverse(&self, values: &mut [u64]) {
+        assert_eq!(values.len(), self.n);
+        portable::inverse(&self.modulus, &self.twiddles, values);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{evaluation_exponents, find_ntt_primes};
+    use proptest::prelude::*;
+
+    fn random_values(q: u64, n: usize, seed: u64) -> Vec<u64> {
+        let mut state = seed;
+        let step = |s: &mut u64| {
+            *s = s
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (*s >> 11) % q
+        };
+        (0..n).map(|_| step(&mut state)).collect()
+    }
+
+    #[test]
+    fn forward_evaluates_at_the_stated_exponents() {
+        for (log_n, bits) in [(6, 20), (7, 49), (8, 50)] {
+            let q = find_ntt_primes(log_n + 1, bits, 1, &[]).unwrap()[0];
+            let table = NttTable::new(log_n, q, Backend::detect()).unwrap();
+            let m = table.modulus();
+            let coefficients = random_values(q, table.n(), 1);
+            let mut values = coefficients.clone();
+            table.forward(&mut values);
+            for (e, &value) in evaluation_exponents(table.n()).zip(&values) {
+                let point = m.pow(table.root(), u64::from(e));
+                let direct = coefficients.iter().rev().fold(0, |acc, &c| m.mul_add(acc, point, c));
+                assert_eq!(value, direct);
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_wrong_sizes_and_primes() {
+        assert!(matches!(
+            NttTable::new(5, 193, Backend::Portable),
+            Err(RingError::UnsupportedDegree { .. })
+        ));
+        assert!(matches!(
+            NttTable::new(18, 193, Backend::Portable),
+            Err(RingError::UnsupportedDegree { .. })
+        ));
+        assert!(matches!(
+            NttTable::new(6, 193, Backend::Portable),
+            Err(RingError::NotNttFriendly { .. })
+        ));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn inverse_undoes_forward_and_products_are_negacyclic(log_n in 6u32..=12, bits in 20u32..=50, seed: u64) {
+            let q = find_ntt_primes(log_n + 1, bits, 1, &[]).unwrap()[0];
+            let table = NttTable::new(log_n, q, Backend::detect()).unwrap();
+            let m = table.modulus();
+            let n = table.n();
+            let a = random_values(q, n, seed);
+            let mut values = a.clone();
+            table.forward(&mut values);
+            // times X^k: a rotation with a sign
+            let k = (seed % n as u64) as usize;
+            for (e, v) in evaluation_exponents(n).zip(values.iter_mut()) {
+                *v = m.mul(*v, m.pow(table.root(), u64::from(e) * k as u64));
+            }
+            table.inverse(&mut values);
+            for i in 0..n {
+                let expected = if i >= k { a[i - k] } else { m.neg(a[i + n - k]) };
+                prop_assert_eq!(values[i], expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! [`Poly`]: a polynomial as contiguous limbs, one per prime of its basis.
+//!
+//! Preconditions (equal rings, bases and domains of operands) are asserted: they are the caller's to keep.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use zeroize::Zeroize;
+
+use super::{AlignedBuffer, Basis, Modulus, RingContext, kernels};
+
+/// What the words of a polynomial are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// Coefficients in natural order.
+    Coeff,
+    /// Values at the roots of `X^N + 1`, in the order of [`super::evaluation_exponents`].
+    Eval,
+}
+
+/// A polynomial over the primes of a [`Basis`]: words `[limb][position]`, each below its prime, from the ring's buffer pool.
+pub struct Poly {
+    ring: Arc<RingContext>,
+    basis: Basis,
+    domain: Domain,
+    /// Always present until drop.
+    data: Option<AlignedBuffer>,
+}
+
+impl Poly {
+    /// The zero polynomial.
+    pub fn zeros(ring: &Arc<RingContext>, basis: Basis, domain: Domain) -> Self {
+        let mut poly = Self::uninit(ring, basis, domain);
+        poly.data_mut().fill(0);
+        poly
+    }
+
+    /// A polynomial whose words are whatever the pool held; the caller overwrites them all with reduced residues.
+    pub(crate) fn uninit(ring: &Arc<RingContext>, basis: Basis, domain: Domain) -> Self {
+        assert!(
+            basis.q_limbs <= ring.q_count() && (!basis.special || ring.p_count() > 0),
+            "basis {basis:?} is not in {ring:?}"
+        );
+        let data = ring.pool().take(ring.limb_count(basis) * ring.n());
+        Self {
+            ring: Arc::clone(ring),
+            basis,
+            domain,
+            data: Some(data),
+        }
+    }
+
+    /// The polynomial with these integer coefficients (n of them), in coefficient form.
+    pub fn from_signed(ring: &Arc<RingContext>, basis: Basis, coefficients: &[i64]) -> Self {
+        Self::from_coefficients(ring, basis, coefficients, |m, x| m.from_signed(x))
+    }
+
+    /// As [`Self::from_signed`], for coefficients beyond 64 bits.
+    pub fn from_signed_wide(ring: &Arc<RingContext>, basis: Basis, coefficients: &[i128]) -> Self {
+        Self::from_coefficients(ring, basis, coefficients, |m, x| m.from_signed_wide(x))
+    }
+
+    fn from_coefficients<T: Copy + Sync>(
+        ring: &Arc<RingContext>,
+        basis: Basis,
+        coefficients: &[T],
+        reduce: impl Fn(&Modulus, T) -> u64 + Sync,
+    ) -> Self {
+        assert_eq!(coefficients.len(), ring.n());
+        let mut poly = Self::uninit(ring, basis, Domain::Coeff);
+        poly.par_limbs_mut().enumerate().for_each(|(limb, values)| {
+            let modulus = ring.modulus(ring.prime_index(basis, limb));
+            for (value, &x) in values.iter_mut().zip(coefficients) {
+                *value = reduce(modulus, x);
+            }
+        });
+        poly
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &Arc<RingContext> {
+        &self.ring
+    }
+
+    /// The primes of the limbs.
+    pub fn basis(&self) -> Basis {
+        self.basis
+    }
+
+    /// What the words are.
+    pub fn domain(&self) -> Domain {
+        self.domain
+    }
+
+    /// How many limbs there are.
+    pub fn limb_count(&self) -> usize {
+        self.ring.limb_count(self.basis)
+    }
+
+    /// The modulus of a limb.
+    pub fn modulus(&self, limb: usize) -> &Modulus {
+        self.ring.modulus(self.ring.prime_index(self.basis, limb))
+    }
+
+    /// All words, limb after limb.
+    pub fn data(&self) -> &[u64] {
+        self.data.as_deref().unwrap_or_default()
+    }
+
+    /// All words; writers keep every word below its prime.
+    pub fn data_mut(&mut self) -> &mut [u64] {
+        self.data.as_deref_mut().unwrap_or_default()
+    }
+
+    /// One limb.
+    pub fn limb(&self, limb: usize) -> &[u64] {
+        let n = self.ring.n();
+        &self.data()[limb * n..][..n]
+    }
+
+    /// One limb; writers keep every word below its prime.
+    pub fn limb_mut(&mut self, limb: usize) -> &mut [u64] {
+        let n = self.ring.n();
+        &mut self.data_mut()[limb * n..][..n]
+    }
+
+    /// The limbs in order.
+    pub fn limbs(&self) -> std::slice::ChunksExact<'_, u64> {
+        self.data().chunks_exact(self.ring.n())
+    }
+
+    /// The limbs in order; writers keep every word below its prime.
+    pub fn limbs_mut(&mut self) -> std::slice::ChunksExactMut<'_, u64> {
+        let n = self.ring.n();
+        self.data_mut().chunks_exact_mut(n)
+    }
+
+    /// The limbs as a parallel iterator, in limb order.
+    pub fn par_limbs_mut(&mut self) -> rayon::slice::ChunksExactMut<'_, u64> {
+        let n = self.ring.n();
+        self.data_mut().par_chunks_exact_mut(n)
+    }
+
+    /// To evaluation form (nothing to do when it is there).
+    pub fn to_eval(&mut self) {
+        if self.domain == Domain::Coeff {
+            let (ring, basis) = (Arc::clone(&self.ring), self.basis);
+            self.par_limbs_mut()
+                .enumerate()
+                .for_each(|(limb, values)| ring.table(ring.prime_index(basis, limb)).forward(values));
+            self.domain = Domain::Eval;
+        }
+    }
+
+    /// To coefficient form (nothing to do when it is there).
+    pub fn to_coeff(&mut self) {
+        if self.domain == Domain::Eval {
+            let (ring, basis) = (Arc::clone(&self.ring), self.basis);
+            self.par_limbs_mut()
+                .enumerate()
+                .for_each(|(limb, values)| ring.table(ring.prime_index(basis, limb)).inverse(values));
+            self.domain = Domain::Coeff;
+        }
+    }
+
+    /// self = self + other.
+    pub fn add_assign(&mut self, other: &Self) {
+        self.zip_limbs(other, kernels::add);
+    }
+
+    /// self = self - other.
+    pub fn sub_assign(&mut self, other: &Self) {
+        self.zip_limbs(other, kernels::sub);
+    }
+
+    /// self = -self.
+    pub fn neg_assign(&mut self) {
+        self.each_limb(|_, modulus, values| kernels::neg(modulus, values));
+    }
+
+    /// self = self * other, in evaluation form.
+    pub fn mul_assign(&mut self, other: &Self) {
+        assert_eq!(self.domain, Domain::Eval);
+        self.zip_limbs(other, kernels::mul);
+    }
+
+    /// self = self + x * y, in evaluation form. `x` and `y` may have more limbs than self (limbs are matched by prime).
+    pub fn mul_add_assign(&mut self, x: &Self, y: &Self) {
+        assert_eq!([self.domain, x.domain, y.domain], [Domain::Eval; 3]);
+        let (basis, ring) = (self.basis, Arc::clone(&self.ring));
+        self.each_limb(|limb, modulus, values| {
+            let prime = ring.prime_index(basis, limb);
+            kernels::mul_add(modulus, values, x.limb_of_prime(prime), y.limb_of_prime(prime));
+        });
+    }
+
+    /// self = sum_d x[d] * y[d] over `basis`, evaluation form, one reduction per word. Operands may have more limbs than the
+    /// result (limbs are matched by prime): this is how keys stored at a higher level are used.
+    pub fn inner_product(basis: Basis, x: &[&Self], y: &[&Self]) -> Self {
+        assert!(!x.is_empty() && x.len() == y.len());
+        assert!(x.iter().chain(y).all(|poly| poly.domain == Domain::Eval));
+        let ring = Arc::clone(&x[0].ring);
+        let mut out = Self::uninit(&ring, basis, Domain::Eval);
+        out.each_limb(|limb, modulus, values| {
+            let prime = ring.prime_index(basis, limb);
+            let x: Vec<&[u64]> = x.iter().map(|poly| poly.limb_of_prime(prime)).collect();
+            let y: Vec<&[u64]> = y.iter().map(|poly| poly.limb_of_prime(prime)).collect();
+            kernels::inner_product(modulus, values, &x, &y);
+        });
+        out
+    }
+
+    /// self = self * c for a signed integer c.
+    pub fn mul_integer(&mut self, c: i128) {
+        self.each_limb(|_, modulus, values| {
+            kernels::mul_shoup(modulus, values, modulus.shoup(modulus.from_signed_wide(c)))
+        });
+    }
+
+    /// Multiplies limb i by `constants[i]`, each below its prime.
+    pub fn mul_constants(&mut self, constants: &[u64]) {
+        assert_eq!(constants.len(), self.limb_count());
+        self.each_limb(|limb, modulus, values| kernels::mul_shoup(modulus, values, modulus.shoup(constants[limb])));
+    }
+
+    /// p(X) -> p(X^galois_element), `galois_element` odd and below 2N. Works in both forms.
+    pub fn automorphism(&self, galois_element: u64) -> Self {
+        let mut out = Self::uninit(&self.ring, self.basis, self.domain);
+        match self.domain {
+            Domain::Eval => {
+                let table = self.ring.automorphism(galois_element);
+                out.each_limb(|limb, _, values| kernels::permute(values, self.limb(limb), table.source()));
+            }
+            Domain::Coeff => {
+                assert!(galois_element % 2 == 1 && galois_element < 2 * self.ring.n() as u64);
+                let n = self.ring.n();
+                out.each_limb(|limb, modulus, values| {
+                    let mut exponent = 0usize;
+                    for &x in self.limb(limb) {
+                        // X^(n + i) = -X^i
+                        let target = exponent & (2 * n - 1);
+                        values[target % n] = if target < n { x } else { modulus.neg(x) };
+                        exponent += galois_element as usize;
+                    }
+                });
+            }
+        }
+        out
+    }
+
+    /// The same polynomial over fewer primes: limbs are dropped, nothing is divided.
+    pub fn restricted(&self, basis: Basis) -> Self {
+        let mut out = Self::uninit(&self.ring, basis, self.domain);
+        for limb in 0..out.limb_count() {
+            let prime = self.ring.prime_index(basis, limb);
+            out.limb_mut(limb).copy_from_slice(self.limb_of_prime(prime));
+        }
+        out
+    }
+
+    /// The limb of a prime index; the polynomial must have it.
+    pub fn limb_of_prime(&self, prime: usize) -> &[u64] {
+        let limb = if prime < self.ring.q_count() {
+            assert!(prime < self.basis.q_limbs, "prime {prime} is not in {:?}", self.basis);
+            prime
+        } else {
+            assert!(self.basis.special, "prime {prime} is not in {:?}", self.basis);
+            prime - self.ring.q_count() + self.basis.q_limbs
+        };
+        self.limb(limb)
+    }
+
+    fn each_limb(&mut self, kernel: impl Fn(usize, &Modulus, &mut [u64]) + Sync) {
+        let (ring, basis) = (Arc::clone(&self.ring), self.basis);
+        self.par_limbs_mut()
+            .enumerate()
+            .for_each(|(limb, values)| kernel(limb, ring.modulus(ring.prime_index(basis, limb)), values));
+    }
+
+    fn zip_limbs(&mut self, other: &Self, kernel: impl Fn(&Modulus, &mut [u64], &[u64]) + Sync) {
+        assert_eq!((self.basis, self.domain), (other.basis, other.domain));
+        self.each_limb(|limb, modulus, values| kernel(modulus, values, other.limb(limb)));
+    }
+}
+
+impl Clone for Poly {
+    fn clone(&self) -> Self {
+        let mut copy = Self::uninit(&self.ring, self.basis, self.domain);
+        copy.data_mut().copy_from_slice(self.data());
+        copy
+    }
+}
+
+impl Drop for Poly {
+    fn drop(&mut self) {
+        if let Some(data) = self.data.take() {
+            self.ring.pool().give(data);
+        }
+    }
+}
+
+/// Overwrites all words with zeros; for polynomials that hold secrets, before they are dropped.
+impl Zeroize for Poly {
+    fn zeroize(&mut self) {
+        self.data_mut().zeroize();
+    }
+}
+
+impl PartialEq for Poly {
+    fn eq(&self, other: &Self) -> bool {
+        (self.basis, self.domain) == (other.basis, other.domain) && self.data() == other.data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::{find_ntt_primes, uniform};
+
+    fn ring() -> Arc<RingContext> {
+        let primes = find_ntt_primes(8, 49, 5, &[]).unwrap();
+        RingContext::new(7, &primes[..3], &primes[3..]).unwrap()
+    }
+
+    #[test]
+    fn products_match_schoolbook() {
+        let ring = ring();
+        let n = ring.n();
+        let x = uniform(&ring, Basis::qp(1), Domain::Coeff, &[1; 32]);
+        let y = uniform(&ring, Basis::qp(1), Domain::Coeff, &[2; 32]);
+        let (mut xe, mut ye) = (x.clone(), y.clone());
+        xe.to_eval();
+        ye.to_eval();
+        let mut product = xe.clone();
+        product.mul_assign(&ye);
+        let mut accumulated = Poly::zeros(&ring, Basis::q(1), Domain::Eval);
+        accumulated.mul_add_assign(&xe, &ye);
+        accumulated.mul_add_assign(&xe, &ye);
+        assert!(accumulated == Poly::inner_product(Basis::q(1), &[&xe, &ye], &[&ye, &xe]));
+        accumulated.sub_assign(&product.restricted(Basis::q(1)));
+        assert!(accumulated == product.restricted(Basis::q(1)));
+        product.to_coeff();
+        for limb in 0..product.limb_count() {
+            let m = product.modulus(limb);
+            let mut expected = vec![0; n];
+            for (i, &a) in x.limb(limb).iter().enumerate() {
+                for (j, &b) in y.limb(limb).iter().enumerate() {
+                    let term = m.mul(a, b);
+                    let slot = &mut expected[(i + j) % n];
+                    *slot = if i + j < n {
+                        m.add(*slot, term)
+                    } else {
+                        m.sub(*slot, term)
+                    };
+                }
+            }
+            assert_eq!(product.limb(limb), expected);
+        }
+    }
+
+    #[test]
+    fn automorphisms_agree_in_both_forms() {
+        let ring = ring();
+        let x = uniform(&ring, Basis::q(2), Domain::Coeff, &[3; 32]);
+        let mut xe = x.clone();
+        xe.to_eval();
+        for g in [1, 5, 25, 255, 3] {
+            let mut by_coefficients = x.automorphism(g);
+            by_coefficients.to_eval();
+            assert!(by_coefficients == xe.automorphism(g));
+        }
+    }
+
+    #[test]
+    fn scalars_and_signs() {
+        let ring = ring();
+        let x = uniform(&ring, Basis::q(2), Domain::Eval, &[4; 32]);
+        let mut tripled = x.clone();
+        tripled.add_assign(&x);
+        tripled.add_assign(&x);
+        let mut scaled = x.clone();
+        scaled.mul_integer(-3);
+        scaled.neg_assign();
+        assert!(scaled == tripled);
+        let mut by_constants = x.clone();
+        by_constants.mul_constants(&[3; 3]);
+        assert!(by_constants == tripled);
+    }
+
+    #[test]
+    fn memory_is_recycled() {
+        let ring = ring();
+        let mut x = Poly::zeros(&ring, Basis::q(2), Domain::Coeff);
+        x.data_mut()[5] = 9;
+        x.zeroize();
+        assert!(x.data().iter().all(|&word| word == 0));
+        let address = x.data().as_ptr();
+        drop(x);
+        assert_eq!(Poly::zeros(&ring, Basis::q(2), Domain::Coeff).data().as_ptr(), address);
+    }
+}
