@@ -3,6 +3,8 @@
 
 use thiserror::Error as ThisError;
 
+use crate::ring::RingError;
+
 /// Anything the runtime can refuse to do.
 #[derive(Debug, Clone, PartialEq, ThisError)]
 #[non_exhaustive]
@@ -15,14 +17,9 @@ pub enum Error {
         /// What is wrong with it and what is accepted.
         reason: String,
     },
-    /// Not enough primes of the asked shape exist.
-    #[error("no {bits}-bit prime = 1 mod 2^{log_2n} is left: lower the ring degree, or ask for fewer or other primes")]
-    NoPrime {
-        /// Bit length asked for.
-        bits: u32,
-        /// log2(2N), the power of two that must divide q - 1.
-        log_2n: u32,
-    },
+    /// The ring refuses its degree, its primes, or has no randomness.
+    #[error(transparent)]
+    Ring(#[from] RingError),
     /// The modulus is too large for 128-bit security at this ring degree.
     #[error(
         "log2(QP) = {log_qp:.1} exceeds {max_log_qp}, the largest modulus with 128-bit security for N = 2^{log_n} and \
@@ -198,15 +195,6 @@ pub enum Error {
     #[error("polynomial: {reason}")]
     InvalidPolynomial {
         /// What is wrong.
-        reason: String,
-    },
-    /// A ring that cannot be built from the given numbers.
-    #[error(transparent)]
-    Ring(#[from] crate::ring::RingError),
-    /// The operating system's random source failed.
-    #[error("the operating system's random source failed: {reason}")]
-    Randomness {
-        /// The system's message.
         reason: String,
     },
     /// Bytes that are not a valid object of this project.

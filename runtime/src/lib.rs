@@ -4,3 +4,5 @@
 
 pub mod error;
 pub mod ring;
+
+pub mod ckks;

@@ -1,0 +1,96 @@
+//! The encoder: slot vectors to plaintexts and back.
+
+use std::sync::Arc;
+
+use super::coefficients::{Coefficients, from_coefficients, to_coefficients};
+use super::{Complex64, SpecialFft};
+use crate::ckks::Plaintext;
+use crate::ckks::params::Parameters;
+use crate::error::Result;
+use crate::ring::{Basis, Poly};
+
+/// Encodes and decodes under one parameter set. Shared, read-only.
+pub struct Encoder {
+    params: Arc<Parameters>,
+    fft: SpecialFft,
+}
+
+impl Encoder {
+    /// Builds the transform's tables.
+    #[must_use]
+    pub fn new(params: &Arc<Parameters>) -> Self {
+        Self { params: Arc::clone(params), fft: SpecialFft::new(params.max_slots()) }
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub fn params(&self) -> &Arc<Parameters> {
+        &self.params
+    }
+
+    /// Encodes up to `slots` real values (missing ones are zero) at a level and scale.
+    ///
+    /// # Errors
+    /// For a bad slot count, level or scale, too many values, values that are not finite or too large for the modulus.
+    pub fn encode(&self, values: &[f64], slots: usize, level: usize, scale: f64) -> Result<Plaintext> {
+        self.encode_over(values.iter().map(|v| Complex64::from(*v)), slots, Basis::q(level), scale)
+    }
+
+    /// Encodes complex values.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_complex(&self, values: &[Complex64], slots: usize, level: usize, scale: f64) -> Result<Plaintext> {
+        self.encode_over(values.iter().copied(), slots, Basis::q(level), scale)
+    }
+
+    /// Encodes over any basis of the ring, special primes included; see [`crate::ckks::linear`].
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_over(
+        &self,
+        values: impl ExactSizeIterator<Item = Complex64>,
+        slots: usize,
+        basis: Basis,
+        scale: f64,
+    ) -> Result<Plaintext> {
+        self.params.check_slots(slots)?;
+        self.params.check_level("encode", basis.level())?;
+        // Special primes only ever multiply: what must fit is the part that is left after they are divided away.
+        let log2_modulus = self.params.log_q(basis.level());
+        let poly = match to_coefficients(&self.fft, values, slots, scale, log2_modulus)? {
+            Coefficients::Small(c) => Poly::from_signed(self.params.ring(), basis, &self.spread(&c)),
+            Coefficients::Wide(c) => Poly::from_signed_wide(self.params.ring(), basis, &self.spread(&c)),
+        };
+        let mut poly = poly;
+        poly.to_eval();
+        Ok(Plaintext { poly, scale, slots })
+    }
+
+    /// The real parts of the slots.
+    #[must_use]
+    pub fn decode(&self, plaintext: &Plaintext) -> Vec<f64> {
+        self.decode_complex(plaintext).into_iter().map(|value| value.re).collect()
+    }
+
+    /// All slots.
+    #[must_use]
+    pub fn decode_complex(&self, plaintext: &Plaintext) -> Vec<Complex64> {
+        let mut poly = plaintext.poly.clone();
+        poly.to_coeff();
+        let coefficients = poly.to_centered_f64();
+        let gap = self.params.max_slots() / plaintext.slots;
+        from_coefficients(&self.fft, plaintext.slots, |i| coefficients[i * gap] / plaintext.scale)
+    }
+
+    /// Coefficients of X^gap to coefficients of X.
+    fn spread<T: Copy + Default>(&self, coefficients: &[T]) -> Vec<T> {
+        let gap = self.params.n() / coefficients.len();
+        let mut spread = vec![T::default(); self.params.n()];
+        for (i, c) in coefficients.iter().enumerate() {
+            spread[i * gap] = *c;
+        }
+        spread
+    }
+}

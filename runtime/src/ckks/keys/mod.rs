@@ -1,0 +1,7 @@
+//! Keys, encryption and decryption.
+
+mod encrypt;
+mod secret;
+
+pub use encrypt::PublicKey;
+pub use secret::SecretKey;
