@@ -88,12 +88,19 @@ impl Ciphertext {
 
     /// A ciphertext computed from others.
     pub(crate) fn computed(parts: Vec<Poly>, scale: f64, slots: usize) -> Self {
-        Self { parts, scale, slots, seed: None }
+        Self {
+            parts,
+            scale,
+            slots,
+            seed: None,
+        }
     }
 
     /// The transparent encryption of zero.
     pub(crate) fn zero(params: &Arc<Parameters>, parts: usize, level: usize, scale: f64, slots: usize) -> Self {
-        let parts = (0..parts).map(|_| Poly::zeros(params.ring(), Basis::q(level), Domain::Eval)).collect();
+        let parts = (0..parts)
+            .map(|_| Poly::zeros(params.ring(), Basis::q(level), Domain::Eval))
+            .collect();
         Self::computed(parts, scale, slots)
     }
 
@@ -105,7 +112,11 @@ impl Ciphertext {
         if self.parts.len() == expected {
             Ok(())
         } else {
-            Err(Error::DegreeMismatch { what, expected, found: self.parts.len() })
+            Err(Error::DegreeMismatch {
+                what,
+                expected,
+                found: self.parts.len(),
+            })
         }
     }
 

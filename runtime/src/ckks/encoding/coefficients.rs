@@ -30,10 +30,17 @@ pub(crate) fn to_coefficients(
     log2_modulus: f64,
 ) -> Result<Coefficients> {
     if values.len() > slots {
-        return Err(Error::TooManyValues { values: values.len(), slots });
+        return Err(Error::TooManyValues {
+            values: values.len(),
+            slots,
+        });
     }
     if !(scale.is_finite() && scale > 0.0) {
-        return Err(Error::InvalidScale { what: "encode", scale, reason: "it is not a positive number" });
+        return Err(Error::InvalidScale {
+            what: "encode",
+            scale,
+            reason: "it is not a positive number",
+        });
     }
     let mut buffer: Vec<Complex64> = values.collect();
     if let Some(slot) = buffer.iter().position(|v| !(v.re.is_finite() && v.im.is_finite())) {
@@ -41,11 +48,20 @@ pub(crate) fn to_coefficients(
     }
     buffer.resize(slots, Complex64::default());
     fft.inverse(&mut buffer);
-    let parts = || buffer.iter().map(|c| c.re).chain(buffer.iter().map(|c| c.im)).map(|c| c * scale);
+    let parts = || {
+        buffer
+            .iter()
+            .map(|c| c.re)
+            .chain(buffer.iter().map(|c| c.im))
+            .map(|c| c * scale)
+    };
     let largest = parts().fold(0.0f64, |largest, c| largest.max(c.abs()));
     let limit = (log2_modulus - 1.0).min(MAX_LOG2);
     if largest >= limit.exp2() {
-        return Err(Error::EncodeOverflow { log2_value: largest.log2(), log2_modulus: limit });
+        return Err(Error::EncodeOverflow {
+            log2_value: largest.log2(),
+            log2_modulus: limit,
+        });
     }
     Ok(if largest < 63f64.exp2() - 1.0 {
         Coefficients::Small(parts().map(|c| c.round_ties_even() as i64).collect())
@@ -55,12 +71,10 @@ pub(crate) fn to_coefficients(
 }
 
 /// Slot values of a polynomial given by `coefficient(i)` of X^(i * gap), i < 2 * `slots`, already divided by the scale.
-pub(crate) fn from_coefficients(
-    fft: &SpecialFft,
-    slots: usize,
-    coefficient: impl Fn(usize) -> f64,
-) -> Vec<Complex64> {
-    let mut values: Vec<_> = (0..slots).map(|i| Complex64::new(coefficient(i), coefficient(i + slots))).collect();
+pub(crate) fn from_coefficients(fft: &SpecialFft, slots: usize, coefficient: impl Fn(usize) -> f64) -> Vec<Complex64> {
+    let mut values: Vec<_> = (0..slots)
+        .map(|i| Complex64::new(coefficient(i), coefficient(i + slots)))
+        .collect();
     fft.forward(&mut values);
     values
 }
@@ -71,13 +85,19 @@ mod tests {
 
     fn round_trip(scale: f64) -> f64 {
         let fft = SpecialFft::new(256);
-        let values: Vec<_> = (0..256).map(|i| Complex64::new((i as f64).sin(), (i as f64).cos())).collect();
+        let values: Vec<_> = (0..256)
+            .map(|i| Complex64::new((i as f64).sin(), (i as f64).cos()))
+            .collect();
         let encoded = to_coefficients(&fft, values.iter().copied(), 256, scale, 120.0).unwrap();
         let decoded = from_coefficients(&fft, 256, |i| match &encoded {
             Coefficients::Small(c) => c[i] as f64 / scale,
             Coefficients::Wide(c) => c[i] as f64 / scale,
         });
-        values.iter().zip(decoded).map(|(a, b)| (*a - b).abs()).fold(0.0, f64::max)
+        values
+            .iter()
+            .zip(decoded)
+            .map(|(a, b)| (*a - b).abs())
+            .fold(0.0, f64::max)
     }
 
     #[test]
@@ -85,7 +105,10 @@ mod tests {
         for log_scale in [20, 40, 50, 80] {
             let error = round_trip(f64::from(log_scale).exp2());
             // 512 coefficients, each rounded by at most one half; then the doubles' own precision.
-            assert!(error < 256.0 * f64::from(-log_scale).exp2() + 1e-13, "scale 2^{log_scale}: {error}");
+            assert!(
+                error < 256.0 * f64::from(-log_scale).exp2() + 1e-13,
+                "scale 2^{log_scale}: {error}"
+            );
         }
     }
 
@@ -95,11 +118,23 @@ mod tests {
         let encode = |values: &[f64], scale, log2_modulus| {
             to_coefficients(&fft, values.iter().map(|v| Complex64::from(*v)), 4, scale, log2_modulus)
         };
-        assert_eq!(encode(&[0.0; 5], 1.0, 50.0), Err(Error::TooManyValues { values: 5, slots: 4 }));
+        assert_eq!(
+            encode(&[0.0; 5], 1.0, 50.0),
+            Err(Error::TooManyValues { values: 5, slots: 4 })
+        );
         assert_eq!(encode(&[0.0, f64::NAN], 1.0, 50.0), Err(Error::NotFinite { slot: 1 }));
-        assert!(matches!(encode(&[1.0; 4], f64::INFINITY, 50.0), Err(Error::InvalidScale { .. })));
-        assert!(matches!(encode(&[1024.0; 4], 1024.0, 20.0), Err(Error::EncodeOverflow { .. })));
+        assert!(matches!(
+            encode(&[1.0; 4], f64::INFINITY, 50.0),
+            Err(Error::InvalidScale { .. })
+        ));
+        assert!(matches!(
+            encode(&[1024.0; 4], 1024.0, 20.0),
+            Err(Error::EncodeOverflow { .. })
+        ));
         assert!(encode(&[1024.0; 4], 1024.0, 22.0).is_ok());
-        assert!(matches!(encode(&[1e30; 4], 1e30, 1000.0), Err(Error::EncodeOverflow { .. })));
+        assert!(matches!(
+            encode(&[1e30; 4], 1e30, 1000.0),
+            Err(Error::EncodeOverflow { .. })
+        ));
     }
 }

@@ -19,7 +19,10 @@ impl Encoder {
     /// Builds the transform's tables.
     #[must_use]
     pub fn new(params: &Arc<Parameters>) -> Self {
-        Self { params: Arc::clone(params), fft: SpecialFft::new(params.max_slots()) }
+        Self {
+            params: Arc::clone(params),
+            fft: SpecialFft::new(params.max_slots()),
+        }
     }
 
     /// The parameters.
@@ -33,7 +36,12 @@ impl Encoder {
     /// # Errors
     /// For a bad slot count, level or scale, too many values, values that are not finite or too large for the modulus.
     pub fn encode(&self, values: &[f64], slots: usize, level: usize, scale: f64) -> Result<Plaintext> {
-        self.encode_over(values.iter().map(|v| Complex64::from(*v)), slots, Basis::q(level), scale)
+        self.encode_over(
+            values.iter().map(|v| Complex64::from(*v)),
+            slots,
+            Basis::q(level),
+            scale,
+        )
     }
 
     /// Encodes complex values.
@@ -71,7 +79,10 @@ impl Encoder {
     /// The real parts of the slots.
     #[must_use]
     pub fn decode(&self, plaintext: &Plaintext) -> Vec<f64> {
-        self.decode_complex(plaintext).into_iter().map(|value| value.re).collect()
+        self.decode_complex(plaintext)
+            .into_iter()
+            .map(|value| value.re)
+            .collect()
     }
 
     /// All slots.

@@ -32,7 +32,12 @@ impl PublicKey {
         let params = secret.params();
         let seed = rng.public_seed();
         let a = expand(params, Basis::q(params.max_level()), &seed);
-        Self { params: Arc::clone(params), seed, body: mask(params, &a, &secret.poly, rng), mask: a }
+        Self {
+            params: Arc::clone(params),
+            seed,
+            body: mask(params, &a, &secret.poly, rng),
+            mask: a,
+        }
     }
 
     /// The parameters it belongs to.
@@ -73,7 +78,12 @@ impl SecretKey {
         let mut body = mask(&self.params, &a, &self.poly, rng);
         body.add_assign(&plaintext.poly);
         let (scale, slots) = (plaintext.scale, plaintext.slots);
-        Ok(Ciphertext { parts: vec![body, a], scale, slots, seed: Some(seed) })
+        Ok(Ciphertext {
+            parts: vec![body, a],
+            scale,
+            slots,
+            seed: Some(seed),
+        })
     }
 
     /// Decrypts a ciphertext of any number of parts: c_0 + s (c_1 + s (c_2 + ...)).
@@ -89,7 +99,11 @@ impl SecretKey {
         for (part, power) in ciphertext.parts[1..].iter().zip(&powers) {
             poly.mul_add_assign(part, power);
         }
-        Plaintext { poly, scale: ciphertext.scale, slots: ciphertext.slots }
+        Plaintext {
+            poly,
+            scale: ciphertext.scale,
+            slots: ciphertext.slots,
+        }
     }
 }
 
@@ -102,7 +116,10 @@ fn message_basis(plaintext: &Plaintext) -> Result<Basis> {
     let basis = plaintext.poly.basis();
     if basis.special {
         let reason = "it carries special primes: encode it over the ciphertext primes only".into();
-        return Err(Error::InvalidParameter { name: "plaintext", reason });
+        return Err(Error::InvalidParameter {
+            name: "plaintext",
+            reason,
+        });
     }
     Ok(basis)
 }

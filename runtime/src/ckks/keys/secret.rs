@@ -57,9 +57,17 @@ impl SecretKey {
     }
 
     pub(crate) fn from_coefficients(params: &Arc<Parameters>, coefficients: Zeroizing<Vec<i64>>) -> Self {
-        let mut poly = SecretPoly::new(Poly::from_signed(params.ring(), params.ring().full_basis(), &coefficients));
+        let mut poly = SecretPoly::new(Poly::from_signed(
+            params.ring(),
+            params.ring().full_basis(),
+            &coefficients,
+        ));
         poly.to_eval();
-        Self { params: Arc::clone(params), coefficients, poly }
+        Self {
+            params: Arc::clone(params),
+            coefficients,
+            poly,
+        }
     }
 
     /// The parameters it belongs to.

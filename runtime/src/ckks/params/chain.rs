@@ -74,7 +74,9 @@ impl ParametersLiteral {
         // The nearest prime may lie just below its target.
         let usable_bits = largest - 0.01;
         let count = (widest_digit / usable_bits).ceil();
-        let log_p = ((widest_digit + KEY_SWITCH_MARGIN_BITS) / count).min(usable_bits).max(smallest);
+        let log_p = ((widest_digit + KEY_SWITCH_MARGIN_BITS) / count)
+            .min(usable_bits)
+            .max(smallest);
         for _ in 0..count as usize {
             taken.push(nearest_prime(log_p.exp2(), log_2n, &taken)?);
         }

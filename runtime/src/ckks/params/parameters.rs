@@ -72,7 +72,12 @@ impl Parameters {
             let max_log_qp = max_log_qp(literal.log_n, literal.secret)?;
             if log_qp > f64::from(max_log_qp) {
                 let secret = literal.secret.to_string();
-                return Err(Error::Insecure { log_n: literal.log_n, log_qp, max_log_qp, secret });
+                return Err(Error::Insecure {
+                    log_n: literal.log_n,
+                    log_qp,
+                    max_log_qp,
+                    secret,
+                });
             }
         }
         let ring = RingContext::new(literal.log_n, &literal.q, &literal.p)?;
@@ -199,7 +204,10 @@ impl Parameters {
         if slots.is_power_of_two() && slots <= self.max_slots() {
             Ok(())
         } else {
-            Err(Error::InvalidSlots { slots, max: self.max_slots() })
+            Err(Error::InvalidSlots {
+                slots,
+                max: self.max_slots(),
+            })
         }
     }
 
@@ -211,7 +219,11 @@ impl Parameters {
         if level <= self.max_level() {
             Ok(())
         } else {
-            Err(Error::LevelTooHigh { what, level, max: self.max_level() })
+            Err(Error::LevelTooHigh {
+                what,
+                level,
+                max: self.max_level(),
+            })
         }
     }
 
@@ -247,19 +259,31 @@ fn log2_product(primes: &[u64]) -> f64 {
 fn check(literal: &ParametersLiteral) -> Result<()> {
     let invalid = |name, reason: String| Err(Error::InvalidParameter { name, reason });
     if !(MIN_LOG_N..=MAX_LOG_N).contains(&literal.log_n) {
-        return invalid("log_n", format!("{}, expected {MIN_LOG_N} to {MAX_LOG_N}", literal.log_n));
+        return invalid(
+            "log_n",
+            format!("{}, expected {MIN_LOG_N} to {MAX_LOG_N}", literal.log_n),
+        );
     }
     if literal.q.is_empty() || literal.p.is_empty() || literal.q.len() + literal.p.len() > MAX_PRIMES {
         let counts = format!("{} and {}", literal.q.len(), literal.p.len());
-        return invalid("q, p", format!("{counts} primes, expected at least one each, at most {MAX_PRIMES} together"));
+        return invalid(
+            "q, p",
+            format!("{counts} primes, expected at least one each, at most {MAX_PRIMES} together"),
+        );
     }
     if literal.dnum == 0 || literal.dnum > literal.q.len() {
-        return invalid("dnum", format!("{} digits for {} primes", literal.dnum, literal.q.len()));
+        return invalid(
+            "dnum",
+            format!("{} digits for {} primes", literal.dnum, literal.q.len()),
+        );
     }
     if let SecretDistribution::SparseTernary { hamming_weight } = literal.secret
         && (hamming_weight == 0 || hamming_weight > 1 << literal.log_n)
     {
-        return invalid("secret", format!("Hamming weight {hamming_weight} at N = 2^{}", literal.log_n));
+        return invalid(
+            "secret",
+            format!("Hamming weight {hamming_weight} at N = 2^{}", literal.log_n),
+        );
     }
     let log_p = log2_product(&literal.p);
     let digits = literal.q.chunks(digit_primes(literal.q.len(), literal.dnum));
@@ -270,10 +294,16 @@ fn check(literal: &ParametersLiteral) -> Result<()> {
     }
     let levels = literal.scale_resets.iter().map(|reset| reset.level);
     if !levels.clone().is_sorted_by(|a, b| a > b) || levels.clone().any(|level| level + 1 >= literal.q.len()) {
-        return invalid("scale_resets", "levels must fall and lie below the highest level".into());
+        return invalid(
+            "scale_resets",
+            "levels must fall and lie below the highest level".into(),
+        );
     }
     let scales = literal.scale_resets.iter().map(|reset| reset.log_scale);
-    if let Some(log_scale) = scales.chain([literal.log_scale]).find(|log2| !(1.0..=100.0).contains(log2)) {
+    if let Some(log_scale) = scales
+        .chain([literal.log_scale])
+        .find(|log2| !(1.0..=100.0).contains(log2))
+    {
         return invalid("log_scale", format!("{log_scale}, expected 1 to 100"));
     }
     Ok(())
@@ -285,7 +315,9 @@ fn canonical_scales(literal: &ParametersLiteral) -> Result<Vec<f64>> {
     for level in (0..max_level).rev() {
         let reset = literal.scale_resets.iter().find(|reset| reset.level == level);
         let above: f64 = scales[level + 1];
-        scales[level] = reset.map_or(above * above / literal.q[level + 1] as f64, |reset| reset.log_scale.exp2());
+        scales[level] = reset.map_or(above * above / literal.q[level + 1] as f64, |reset| {
+            reset.log_scale.exp2()
+        });
         let log2_modulus = log2_product(&literal.q[..=level]);
         if !(1.0..log2_modulus).contains(&scales[level].log2()) {
             let reason = format!(

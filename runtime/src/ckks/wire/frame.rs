@@ -157,7 +157,11 @@ impl<'a> Frame<'a> {
         }
         let hex = |fingerprint: &Fingerprint| fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
         let (expected, found) = (hex(params.fingerprint()), hex(&self.fingerprint));
-        Err(Error::ParameterMismatch { object: self.kind.name(), expected, found })
+        Err(Error::ParameterMismatch {
+            object: self.kind.name(),
+            expected,
+            found,
+        })
     }
 
     /// Bytes of the whole frame.

@@ -14,7 +14,12 @@ impl Parameters {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let payload = encode_literal(self.literal());
-        Frame { kind: Kind::Parameters, fingerprint: *self.fingerprint(), payload: &payload }.to_bytes()
+        Frame {
+            kind: Kind::Parameters,
+            fingerprint: *self.fingerprint(),
+            payload: &payload,
+        }
+        .to_bytes()
     }
 
     /// Reads and checks parameters.
@@ -31,7 +36,10 @@ impl Parameters {
 
 /// The canonical encoding, which is also what the fingerprint is taken of.
 pub(crate) fn encode_literal(literal: &ParametersLiteral) -> Vec<u8> {
-    let mut bytes = vec![literal.log_n as u8, u8::from(literal.security == Security::Classical128)];
+    let mut bytes = vec![
+        literal.log_n as u8,
+        u8::from(literal.security == Security::Classical128),
+    ];
     let weight = match literal.secret {
         SecretDistribution::UniformTernary => 0,
         SecretDistribution::SparseTernary { hamming_weight } => hamming_weight as u64,
@@ -62,7 +70,9 @@ fn decode_literal(payload: &[u8]) -> Result<ParametersLiteral> {
     };
     let secret = match reader.u64()? {
         0 => SecretDistribution::UniformTernary,
-        weight => SecretDistribution::SparseTernary { hamming_weight: weight as usize },
+        weight => SecretDistribution::SparseTernary {
+            hamming_weight: weight as usize,
+        },
     };
     let dnum = reader.u32()? as usize;
     let log_scale = reader.f64()?;
@@ -77,8 +87,22 @@ fn decode_literal(payload: &[u8]) -> Result<ParametersLiteral> {
     let q = (0..q_count).map(|_| reader.u64()).collect::<Result<_>>()?;
     let p = (0..p_count).map(|_| reader.u64()).collect::<Result<_>>()?;
     let scale_resets = (0..reset_count)
-        .map(|_| Ok(ScaleReset { level: reader.u32()? as usize, log_scale: reader.f64()? }))
+        .map(|_| {
+            Ok(ScaleReset {
+                level: reader.u32()? as usize,
+                log_scale: reader.f64()?,
+            })
+        })
         .collect::<Result<_>>()?;
     reader.finish()?;
-    Ok(ParametersLiteral { log_n, q, p, dnum, log_scale, scale_resets, secret, security })
+    Ok(ParametersLiteral {
+        log_n,
+        q,
+        p,
+        dnum,
+        log_scale,
+        scale_resets,
+        secret,
+        security,
+    })
 }

@@ -1,0 +1,118 @@
+//! What the CKKS tests share: small real parameter sets, sample values, error in bits.
+
+use std::sync::Arc;
+
+use aphelion_runtime::ckks::Ciphertext;
+use aphelion_runtime::ckks::encoding::{Complex64, Encoder};
+use aphelion_runtime::ckks::keys::SecretKey;
+use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
+use aphelion_runtime::ring::SecretRng;
+
+/// 128-bit parameters with a uniform ternary secret.
+pub fn secure(log_n: u32, levels: usize, log_scale: f64, log_q0: f64, dnum: usize) -> Arc<Parameters> {
+    parameters(log_n, levels, log_scale, log_q0, dnum, Security::Classical128)
+}
+
+/// Parameters of any size.
+pub fn parameters(
+    log_n: u32,
+    levels: usize,
+    log_scale: f64,
+    log_q0: f64,
+    dnum: usize,
+    security: Security,
+) -> Arc<Parameters> {
+    let secret = SecretDistribution::UniformTernary;
+    let request = ChainRequest {
+        log_n,
+        levels,
+        log_scale,
+        log_q0,
+        dnum,
+        secret,
+        security,
+    };
+    Parameters::new(ParametersLiteral::choose(&request).unwrap()).unwrap()
+}
+
+/// Everything a client holds.
+pub struct Client {
+    pub params: Arc<Parameters>,
+    pub encoder: Encoder,
+    pub secret: SecretKey,
+    pub rng: SecretRng,
+}
+
+impl Client {
+    pub fn new(params: Arc<Parameters>) -> Self {
+        let mut rng = SecretRng::from_seed([42; 32]);
+        let secret = SecretKey::generate(&params, &mut rng);
+        Self {
+            encoder: Encoder::new(&params),
+            secret,
+            rng,
+            params,
+        }
+    }
+
+    pub fn encrypt(&mut self, values: &[f64], level: usize) -> Ciphertext {
+        let slots = values.len().next_power_of_two();
+        let plaintext = self
+            .encoder
+            .encode(values, slots, level, self.params.scale(level))
+            .unwrap();
+        self.secret.encrypt(&plaintext, &mut self.rng).unwrap()
+    }
+
+    pub fn encrypt_complex(&mut self, values: &[Complex64], level: usize) -> Ciphertext {
+        let slots = values.len().next_power_of_two();
+        let plaintext = self
+            .encoder
+            .encode_complex(values, slots, level, self.params.scale(level))
+            .unwrap();
+        self.secret.encrypt(&plaintext, &mut self.rng).unwrap()
+    }
+
+    pub fn decrypt(&self, ciphertext: &Ciphertext) -> Vec<f64> {
+        self.encoder.decode(&self.secret.decrypt(ciphertext))
+    }
+
+    pub fn decrypt_complex(&self, ciphertext: &Ciphertext) -> Vec<Complex64> {
+        self.encoder.decode_complex(&self.secret.decrypt(ciphertext))
+    }
+}
+
+/// Values in [-1, 1] without structure, the same on every run.
+pub fn sample(count: usize, seed: u64) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..count)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        })
+        .collect()
+}
+
+/// -log2 of the largest error.
+pub fn error_bits(found: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    -found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max)
+        .log2()
+}
+
+/// -log2 of the largest error among complex values.
+pub fn complex_error_bits(found: &[Complex64], expected: &[Complex64]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    -found
+        .iter()
+        .zip(expected)
+        .map(|(a, b)| (*a - *b).abs())
+        .fold(0.0, f64::max)
+        .log2()
+}
