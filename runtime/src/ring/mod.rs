@@ -20,6 +20,8 @@ mod ntt;
 mod poly;
 mod primes;
 mod sample;
+#[cfg(target_arch = "x86_64")]
+mod simd;
 
 pub use automorphism::AutomorphismTable;
 pub use backend::{Backend, Ifma};

@@ -8,6 +8,8 @@
 //! Source: Longa and Naehrig, "Speeding up the number theoretic transform for faster ideal lattice-based cryptography",
 //! CANS 2016 (merged twisting, no bit reversal pass); Harvey 2014 for the lazy butterflies.
 
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 mod portable;
 mod table;
 

@@ -1,5 +1,7 @@
 //! [`NttTable`]: one prime's roots and the two transforms.
 
+#[cfg(target_arch = "x86_64")]
+use super::ifma;
 use super::{LOG_N_RANGE, portable};
 use crate::ring::{Backend, Modulus, RingError};
 
@@ -9,7 +11,15 @@ pub struct NttTable {
     modulus: Modulus,
     n: usize,
     root: u64,
-    twiddles: portable::Twiddles,
+    twiddles: Twiddles,
+}
+
+/// Twiddle factors in the layout of one kernel family.
+#[derive(Debug)]
+enum Twiddles {
+    Portable(portable::Twiddles),
+    #[cfg(target_arch = "x86_64")]
+    Ifma(ifma::Twiddles),
 }
 
 impl NttTable {
@@ -31,12 +41,16 @@ impl NttTable {
         let powers: Vec<u64> = std::iter::successors(Some(1), |&p| Some(modulus.mul(p, root)))
             .take(n)
             .collect();
-        let _ = backend;
+        let twiddles = match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Ifma(token) => Twiddles::Ifma(ifma::Twiddles::new(token, &modulus, &powers)),
+            _ => Twiddles::Portable(portable::Twiddles::new(&modulus, &powers)),
+        };
         Ok(Self {
             modulus,
             n,
             root,
-            twiddles: portable::Twiddles::new(&modulus, &powers),
+            twiddles,
         })
     }
 
@@ -59,13 +73,21 @@ impl NttTable {
     /// Ensures:  n values in [0, q), value j is p(psi^e(j)), e as in [`super::evaluation_exponents`].
     pub fn forward(&self, values: &mut [u64]) {
         assert_eq!(values.len(), self.n);
-        portable::forward(&self.modulus, &self.twiddles, values);
+        match &self.twiddles {
+            Twiddles::Portable(twiddles) => portable::forward(&self.modulus, twiddles, values),
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => ifma::forward(&self.modulus, twiddles, values),
+        }
     }
 
     /// Requires: n values in [0, q) in evaluation order.   Ensures: the coefficients, in [0, q), in natural order.
     pub fn inverse(&self, values: &mut [u64]) {
         assert_eq!(values.len(), self.n);
-        portable::inverse(&self.modulus, &self.twiddles, values);
+        match &self.twiddles {
+            Twiddles::Portable(twiddles) => portable::inverse(&self.modulus, twiddles, values),
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => ifma::inverse(&self.modulus, twiddles, values),
+        }
     }
 }
 
@@ -99,6 +121,36 @@ mod tests {
                 let point = m.pow(table.root(), u64::from(e));
                 let direct = coefficients.iter().rev().fold(0, |acc, &c| m.mul_add(acc, point, c));
                 assert_eq!(value, direct);
+            }
+        }
+    }
+
+    #[test]
+    fn kernel_families_agree_on_random_and_extreme_values() {
+        for log_n in 6..=17 {
+            // one prime for each reduction period of the vector kernels
+            for bits in [(log_n + 2).max(20), 40, 45, 46, 47, 48, 49, 50] {
+                let q = find_ntt_primes(log_n + 1, bits, 1, &[]).unwrap()[0];
+                let portable = NttTable::new(log_n, q, Backend::Portable).unwrap();
+                let detected = NttTable::new(log_n, q, Backend::detect()).unwrap();
+                let n = portable.n();
+                let alternating = (0..n).map(|i| if i % 2 == 0 { q - 1 } else { 0 }).collect();
+                let mut impulse = vec![0; n];
+                impulse[n - 1] = q - 1;
+                let random = random_values(q, n, u64::from(bits));
+                for input in [vec![0; n], vec![1; n], vec![q - 1; n], alternating, impulse, random] {
+                    let (mut expected, mut found) = (input.clone(), input.clone());
+                    portable.forward(&mut expected);
+                    detected.forward(&mut found);
+                    assert!(expected == found, "forward, log_n {log_n}, q {q}");
+                    let mut expected = input.clone();
+                    portable.inverse(&mut expected);
+                    detected.inverse(&mut found);
+                    assert!(found == input, "round trip, log_n {log_n}, q {q}");
+                    found.copy_from_slice(&input);
+                    detected.inverse(&mut found);
+                    assert!(expected == found, "inverse, log_n {log_n}, q {q}");
+                }
             }
         }
     }
