@@ -207,6 +207,20 @@ pub enum Error {
         /// What is wrong there.
         reason: String,
     },
+    /// A part of a plan that breaks a rule.
+    #[error("plan, {place}: {reason}")]
+    InvalidPlan {
+        /// The part: an instruction, a port, a constant.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Values that do not fit a model's input or result.
+    #[error("input: {reason}")]
+    InvalidInput {
+        /// What was found and what is expected.
+        reason: String,
+    },
     /// A file or stream could not be read or written.
     #[error("{what}: {reason}")]
     Io {

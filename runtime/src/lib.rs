@@ -6,3 +6,5 @@ pub mod error;
 pub mod ring;
 
 pub mod ckks;
+
+pub mod plan;

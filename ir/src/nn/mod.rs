@@ -5,11 +5,9 @@
 
 mod func;
 mod infer;
-mod interp;
 mod ops;
 
 pub use func::Func;
-pub use interp::{Interpreter, evaluate};
 pub use ops::{NnOp, Pool};
 
 use crate::attr::Attr;

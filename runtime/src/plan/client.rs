@@ -1,0 +1,260 @@
+//! The client's part of a plan: all that is needed to make keys, encrypt inputs and read results.
+
+use serde::{Deserialize, Serialize};
+
+use super::packing::Packing;
+use crate::ckks::params::ParametersLiteral;
+use crate::error::{Error, Result};
+
+/// Which model a plan was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelInfo {
+    /// Name of the model.
+    pub name: String,
+    /// BLAKE3 of the model file in hexadecimal digits.
+    pub hash: String,
+}
+
+/// An input the client encrypts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputPort {
+    /// Name of the input, as the model spells it.
+    pub name: String,
+    /// Where its elements go.
+    pub packing: Packing,
+    /// Slots hold values divided by this positive factor.
+    pub scale: f64,
+    /// Level to encrypt at.
+    pub level: usize,
+    /// The interval (low, high) the plan was made for, if known: outside it results may be wrong.
+    pub range: Option<(f64, f64)>,
+}
+
+/// A result the client decrypts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutputPort {
+    /// Name of the result, as the model spells it.
+    pub name: String,
+    /// Where its elements are.
+    pub packing: Packing,
+    /// Values are slots multiplied by this factor.
+    pub scale: f64,
+    /// What is left to do in the clear, in order.
+    pub client_ops: Vec<ClientOp>,
+}
+
+/// Work on a decrypted result that needs no secrecy from the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ClientOp {
+    /// Softmax along an axis.
+    Softmax {
+        /// The axis.
+        axis: usize,
+    },
+}
+
+impl ClientOp {
+    /// Applies the op to a row-major tensor of `shape`. O(elements).
+    pub fn apply(&self, shape: &[usize], values: &mut [f64]) {
+        match self {
+            Self::Softmax { axis } => {
+                let inner: usize = shape[axis + 1..].iter().product();
+                let extent = shape[*axis];
+                for block in values.chunks_mut(extent * inner) {
+                    for offset in 0..inner {
+                        softmax_strided(block, offset, inner, extent);
+                    }
+                }
+            }
+        }
+    }
+
+    fn check(&self, place: &str, shape: &[usize]) -> Result<()> {
+        match self {
+            Self::Softmax { axis } if *axis < shape.len() => Ok(()),
+            Self::Softmax { axis } => Err(Error::InvalidPlan {
+                place: place.to_string(),
+                reason: format!("softmax along axis {axis} of shape {shape:?}"),
+            }),
+        }
+    }
+}
+
+fn softmax_strided(values: &mut [f64], offset: usize, stride: usize, extent: usize) {
+    let index = |i: usize| offset + i * stride;
+    let largest = (0..extent).map(|i| values[index(i)]).fold(f64::NEG_INFINITY, f64::max);
+    let mut sum = 0.0;
+    for i in 0..extent {
+        values[index(i)] = (values[index(i)] - largest).exp();
+        sum += values[index(i)];
+    }
+    for i in 0..extent {
+        values[index(i)] /= sum;
+    }
+}
+
+/// A rotation key to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotationKey {
+    /// Rotation in slots to the left, at least 1.
+    pub step: usize,
+    /// Highest level of a ciphertext that is rotated so.
+    pub level: usize,
+}
+
+/// The evaluation keys that the program needs, each at the highest level of its use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyManifest {
+    /// Level of the relinearisation key, if one is needed.
+    pub relinearization: Option<usize>,
+    /// Level of the conjugation key, if one is needed.
+    pub conjugation: Option<usize>,
+    /// Rotation keys by rising step.
+    pub rotations: Vec<RotationKey>,
+}
+
+impl KeyManifest {
+    /// Number of keys.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.rotations.len() + usize::from(self.relinearization.is_some()) + usize::from(self.conjugation.is_some())
+    }
+}
+
+/// All that the client needs of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientPart {
+    /// The model.
+    pub model: ModelInfo,
+    /// Encryption parameters with explicit primes.
+    pub parameters: ParametersLiteral,
+    /// Inputs in the program's order.
+    pub inputs: Vec<InputPort>,
+    /// Results in the program's order.
+    pub outputs: Vec<OutputPort>,
+    /// Evaluation keys to make.
+    pub keys: KeyManifest,
+}
+
+impl ClientPart {
+    /// Identifies the plan on everything the client sends: BLAKE3 of this part.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`] when a number cannot be written.
+    pub fn id(&self) -> Result<[u8; 32]> {
+        Ok(*blake3::hash(&super::file::to_json("client", self)?).as_bytes())
+    }
+
+    /// Highest level of the parameters.
+    #[must_use]
+    pub fn max_level(&self) -> usize {
+        self.parameters.q.len().saturating_sub(1)
+    }
+
+    /// The port of input `name`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] with the names there are.
+    pub fn input(&self, name: &str) -> Result<&InputPort> {
+        self.inputs.iter().find(|port| port.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.inputs.iter().map(|port| port.name.as_str()).collect();
+            Error::InvalidInput {
+                reason: format!("the plan has no input `{name}`; it has {}", names.join(", ")),
+            }
+        })
+    }
+
+    /// Checks ports, levels and the key manifest. Primes are checked when parameters are made of them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`] with the first finding.
+    pub fn check(&self) -> Result<()> {
+        let invalid = |place: String, reason: String| Err(Error::InvalidPlan { place, reason });
+        let log_n = self.parameters.log_n;
+        if self.parameters.q.is_empty() || !(1..=crate::ckks::params::MAX_LOG_N).contains(&log_n) {
+            return invalid(
+                "parameters".into(),
+                format!("{} primes, ring degree 2^{log_n}", self.parameters.q.len()),
+            );
+        }
+        let max_slots = 1usize << (log_n - 1);
+        let max_level = self.max_level();
+        if self.inputs.is_empty() || self.outputs.is_empty() {
+            return invalid("client".into(), "a plan needs at least one input and one output".into());
+        }
+        for port in &self.inputs {
+            let place = format!("input `{}`", port.name);
+            check_port(&place, &port.packing, port.scale, max_slots)?;
+            if port.level > max_level {
+                return invalid(place, format!("level {} of at most {max_level}", port.level));
+            }
+            if let Some((low, high)) = port.range
+                && !(low.is_finite() && high.is_finite() && low <= high)
+            {
+                return invalid(place, format!("range {low} to {high}"));
+            }
+        }
+        for port in &self.outputs {
+            let place = format!("output `{}`", port.name);
+            check_port(&place, &port.packing, port.scale, max_slots)?;
+            for op in &port.client_ops {
+                op.check(&place, &port.packing.shape)?;
+            }
+        }
+        let keys = &self.keys;
+        if !keys.rotations.is_sorted_by(|a, b| a.step < b.step) {
+            return invalid(
+                "keys".into(),
+                "rotation keys are not sorted by step or not distinct".into(),
+            );
+        }
+        if let Some(key) = keys.rotations.iter().find(|key| key.step == 0 || key.step >= max_slots) {
+            return invalid(
+                "keys".into(),
+                format!("rotation by {} with {max_slots} slots", key.step),
+            );
+        }
+        let levels = keys.rotations.iter().map(|key| key.level);
+        if let Some(level) = levels
+            .chain(keys.relinearization)
+            .chain(keys.conjugation)
+            .find(|level| *level > max_level)
+        {
+            return invalid("keys".into(), format!("a key at level {level} of at most {max_level}"));
+        }
+        Ok(())
+    }
+}
+
+fn check_port(place: &str, packing: &Packing, scale: f64, max_slots: usize) -> Result<()> {
+    if !(scale.is_finite() && scale > 0.0) || packing.slots > max_slots {
+        return Err(Error::InvalidPlan {
+            place: place.to_string(),
+            reason: format!("scale {scale}, {} slots of at most {max_slots}", packing.slots),
+        });
+    }
+    packing.check(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn softmax_runs_along_its_axis() {
+        let mut values = vec![0.0, 1.0, 0.0, 3.0, 1.0, 0.0];
+        ClientOp::Softmax { axis: 1 }.apply(&[1, 3, 2], &mut values);
+        for column in 0..2 {
+            let sum: f64 = (0..3).map(|row| values[2 * row + column]).sum();
+            assert!((sum - 1.0).abs() < 1e-12);
+        }
+        assert!((values[0] - 1.0 / (2.0 + 1f64.exp())).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,27 @@
+//! The plan: everything a compiled model needs to run, in one file (`.aph`).
+//!
+//! Invariant: nothing here knows of models or of the compiler's IR; the instruction set is the plan's own.
+//! Invariant: a [`Plan`] or [`ClientPart`] that was read has passed validation, so the executor and the client
+//! rely on every index, level, scale and length in it.
+//! Invariant: equal content gives equal bytes.
+//!
+//! Reading order: [`packing`] (tensors to slots), [`client`] (what the client needs), [`program`] (instructions),
+//! [`constants`] (vectors), [`types`] (the type rules), [`counts`], [`container`] (the file), [`file`] (reading and
+//! writing plans).
+
+pub mod client;
+pub mod constants;
+pub mod container;
+pub mod counts;
+pub mod file;
+pub mod packing;
+pub mod program;
+pub mod types;
+
+pub use client::{ClientOp, ClientPart, InputPort, KeyManifest, ModelInfo, OutputPort, RotationKey};
+pub use constants::{ConstantWriter, Constants, VectorId};
+pub use counts::Counts;
+pub use file::Plan;
+pub use packing::{Digit, Packing};
+pub use program::{Diagonal, Instruction, Op, Program, Register, Report, Transform};
+pub use types::{CipherType, ScalePower};

@@ -1,0 +1,360 @@
+//! The type rules of a program: what every register holds, or why an instruction cannot be run.
+//!
+//! Assumes a checked [`ClientPart`]. Ensures, for a program that passes: every register, transform, polynomial,
+//! constant and origin that is named exists; levels never rise nor fall below zero; sums meet equal levels and scales;
+//! products meet canonical scales; the keys that are used are in the key manifest at a sufficient level; outputs are
+//! canonical ciphertexts of two parts with the slots of their packing.
+
+use super::client::ClientPart;
+use super::constants::{Constants, VectorId};
+use super::program::{Op, Program, Register, Transform};
+use crate::ckks::linear::{DiagonalIdx, LinearTransform};
+use crate::ckks::polynomial::Polynomial;
+use crate::error::{Error, Result};
+
+/// Which power of the canonical scale of its level a ciphertext has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScalePower {
+    /// The canonical scale.
+    Canonical,
+    /// Its square: a product that waits for its rescale.
+    Squared,
+}
+
+/// What a register holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CipherType {
+    /// Slots, a power of two.
+    pub slots: usize,
+    /// Rescales left.
+    pub level: usize,
+    /// Scale.
+    pub scale: ScalePower,
+    /// 2, or 3 between a product and its relinearisation.
+    pub parts: usize,
+}
+
+/// Types of all registers of a program.
+///
+/// # Errors
+/// [`Error::InvalidPlan`] with the first instruction that breaks a rule.
+pub fn check(client: &ClientPart, program: &Program, constants: &Constants) -> Result<Vec<CipherType>> {
+    let cx = Checker {
+        client,
+        program,
+        constants,
+    };
+    cx.report()?;
+    for (number, polynomial) in program.polynomials.iter().enumerate() {
+        // Deserialising goes past the constructor's checks.
+        let checked = Polynomial::new(polynomial.basis(), polynomial.coeffs().to_vec());
+        if checked.as_ref() != Ok(polynomial) {
+            return Err(Error::InvalidPlan {
+                place: format!("polynomial {number}"),
+                reason: "constant, not finite or with a leading zero".into(),
+            });
+        }
+    }
+    for (number, transform) in program.transforms.iter().enumerate() {
+        cx.transform(transform).map_err(|reason| Error::InvalidPlan {
+            place: format!("transform {number}"),
+            reason,
+        })?;
+    }
+    let mut types = Vec::new();
+    for port in &client.inputs {
+        let ty = CipherType {
+            slots: port.packing.slots,
+            level: port.level,
+            scale: ScalePower::Canonical,
+            parts: 2,
+        };
+        types.extend(std::iter::repeat_n(ty, port.packing.ciphertexts));
+    }
+    for (number, instruction) in program.instructions.iter().enumerate() {
+        let invalid = |reason: String| Error::InvalidPlan {
+            place: format!("instruction {number} ({})", instruction.op.name()),
+            reason,
+        };
+        if instruction.origin >= program.origins.len() {
+            return Err(invalid(format!(
+                "origin {} of {}",
+                instruction.origin,
+                program.origins.len()
+            )));
+        }
+        let ty = cx.op(&instruction.op, &types).map_err(invalid)?;
+        types.extend(std::iter::repeat_n(ty, program.n_results(&instruction.op)));
+    }
+    cx.outputs(&types)?;
+    Ok(types)
+}
+
+struct Checker<'a> {
+    client: &'a ClientPart,
+    program: &'a Program,
+    constants: &'a Constants,
+}
+
+type Checked<T> = std::result::Result<T, String>;
+
+impl Checker<'_> {
+    fn op(&self, op: &Op, types: &[CipherType]) -> Checked<CipherType> {
+        let get = |register: &Register| {
+            let ty = types.get(register.index()).copied();
+            ty.ok_or_else(|| format!("register {} is read before it is written", register.0))
+        };
+        match op {
+            Op::Add { a, b } | Op::Sub { a, b } => {
+                let (a, b) = (get(a)?, get(b)?);
+                let parts = a.parts.max(b.parts);
+                if (CipherType { parts, ..a }) != (CipherType { parts, ..b }) {
+                    return Err(format!("operands differ: {a:?} and {b:?}"));
+                }
+                Ok(CipherType { parts, ..a })
+            }
+            Op::Neg { x } => get(x),
+            Op::AddScalar { x, by } => finite(*by).and_then(|()| get(x)),
+            Op::AddPlain { x, value } => {
+                let ty = get(x)?;
+                self.vector(*value, ty.slots)?;
+                Ok(ty)
+            }
+            Op::MulPlain { x, value, level } => {
+                let ty = get(x)?;
+                self.vector(*value, ty.slots)?;
+                product(ty, *level)
+            }
+            Op::MulScalar { x, by, level } => {
+                finite(*by)?;
+                product(get(x)?, *level)
+            }
+            Op::Mul { a, b } => {
+                let (a, b) = (canonical(get(a)?)?, canonical(get(b)?)?);
+                if a != b {
+                    return Err(format!("factors differ: {a:?} and {b:?}"));
+                }
+                Ok(CipherType {
+                    scale: ScalePower::Squared,
+                    parts: 3,
+                    ..a
+                })
+            }
+            Op::Relinearize { x } => {
+                let ty = get(x)?;
+                if ty.parts != 3 {
+                    return Err("the operand has two parts already".into());
+                }
+                self.key("relinearisation", self.client.keys.relinearization, ty.level)?;
+                Ok(CipherType { parts: 2, ..ty })
+            }
+            Op::Rescale { x } => match get(x)? {
+                ty if ty.scale == ScalePower::Canonical => Err("the operand is at its canonical scale".into()),
+                ty => Ok(CipherType {
+                    level: ty.level.checked_sub(1).ok_or("level 0 cannot be rescaled")?,
+                    scale: ScalePower::Canonical,
+                    ..ty
+                }),
+            },
+            Op::DropLevel { x, to } => match canonical(get(x)?)? {
+                ty if *to < ty.level => Ok(CipherType { level: *to, ..ty }),
+                ty => Err(format!("level {to} is not below {}", ty.level)),
+            },
+            Op::Rotate { x, by } => {
+                let ty = two_parts(get(x)?)?;
+                if by.is_empty() {
+                    return Err("no steps".into());
+                }
+                by.iter()
+                    .try_for_each(|step| self.rotation(*step, ty.slots, ty.level))?;
+                Ok(ty)
+            }
+            Op::Conjugate { x } => {
+                let ty = two_parts(get(x)?)?;
+                self.key("conjugation", self.client.keys.conjugation, ty.level)?;
+                Ok(ty)
+            }
+            Op::LinearTransform { xs, transform, level } => {
+                let shape = self
+                    .program
+                    .transforms
+                    .get(*transform)
+                    .ok_or(format!("no transform {transform}"))?;
+                if xs.len() != shape.n_inputs {
+                    return Err(format!("{} operands for {} inputs", xs.len(), shape.n_inputs));
+                }
+                let first = get(xs.first().ok_or("no operands")?)?;
+                for x in xs {
+                    if get(x)? != first {
+                        return Err(format!("operands differ: {first:?} and {:?}", get(x)?));
+                    }
+                }
+                if shape.slots != first.slots {
+                    return Err(format!("operands of {} slots for {} slots", first.slots, shape.slots));
+                }
+                for diagonal in &shape.diagonals {
+                    for step in [diagonal.baby, diagonal.giant].into_iter().filter(|step| *step != 0) {
+                        self.rotation(step, shape.slots, *level)?;
+                    }
+                }
+                product(first, *level)
+            }
+            Op::PolyEval { x, polynomial, level } => {
+                let ty = canonical(get(x)?)?;
+                let polynomial = self.program.polynomials.get(*polynomial);
+                let polynomial = polynomial.ok_or("no such polynomial")?;
+                if *level > ty.level {
+                    return Err(format!("works at level {level}, the operand is at level {}", ty.level));
+                }
+                if polynomial.degree() > 1 {
+                    self.key("relinearisation", self.client.keys.relinearization, *level)?;
+                }
+                let level = level.checked_sub(polynomial.depth());
+                Ok(CipherType {
+                    level: level.ok_or(format!("a depth of {} exceeds the level", polynomial.depth()))?,
+                    ..ty
+                })
+            }
+        }
+    }
+
+    fn outputs(&self, types: &[CipherType]) -> Result<()> {
+        let ports = &self.client.outputs;
+        let invalid = |place: String, reason: String| Err(Error::InvalidPlan { place, reason });
+        if ports.len() != self.program.outputs.len() {
+            let reason = format!(
+                "{} results for {} output ports",
+                self.program.outputs.len(),
+                ports.len()
+            );
+            return invalid("outputs".into(), reason);
+        }
+        for (port, registers) in ports.iter().zip(&self.program.outputs) {
+            let place = format!("output `{}`", port.name);
+            if registers.len() != port.packing.ciphertexts {
+                let reason = format!(
+                    "{} registers for {} ciphertexts",
+                    registers.len(),
+                    port.packing.ciphertexts
+                );
+                return invalid(place, reason);
+            }
+            for register in registers {
+                match types.get(register.index()) {
+                    Some(ty)
+                        if ty.parts == 2 && ty.scale == ScalePower::Canonical && ty.slots == port.packing.slots => {}
+                    found => return invalid(place, format!("register {} holds {found:?}", register.0)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> Result<()> {
+        let report = &self.program.report;
+        let counts = report.passes.iter().flat_map(|(_, counts)| counts.values().copied());
+        let all = counts.chain(report.predicted_evaluate_s).chain(report.predicted_bits);
+        match all.into_iter().find(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(value) => Err(Error::InvalidPlan {
+                place: "report".into(),
+                reason: format!("{value} is not finite"),
+            }),
+        }
+    }
+
+    fn transform(&self, transform: &Transform) -> Checked<()> {
+        shape_of(transform).map_err(|error| error.to_string())?;
+        if !transform.diagonals.is_sorted() {
+            return Err("the diagonals are not in order".into());
+        }
+        transform
+            .diagonals
+            .iter()
+            .try_for_each(|diagonal| self.vector(diagonal.vector, transform.slots))
+    }
+
+    fn vector(&self, id: VectorId, slots: usize) -> Checked<()> {
+        match self.constants.period(id) {
+            None => Err(format!("there is no constant {}", id.0)),
+            Some(period) if period > slots => Err(format!("constant {} has {period} numbers for {slots} slots", id.0)),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn rotation(&self, step: usize, slots: usize, level: usize) -> Checked<()> {
+        if step == 0 || step >= slots {
+            return Err(format!("rotation by {step} with {slots} slots"));
+        }
+        let keys = &self.client.keys.rotations;
+        let key = keys.binary_search_by_key(&step, |key| key.step).ok();
+        self.key(
+            &format!("rotation by {step}"),
+            key.map(|index| keys[index].level),
+            level,
+        )
+    }
+
+    fn key(&self, what: &str, stored: Option<usize>, level: usize) -> Checked<()> {
+        match stored {
+            None => Err(format!("the key manifest lacks the key for {what}")),
+            Some(stored) if stored < level => Err(format!(
+                "the key for {what} is at level {stored}, the operand at level {level}"
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// The runtime's shape of a transform, checked.
+pub(crate) fn shape_of(transform: &Transform) -> Result<LinearTransform> {
+    let idx = |d: &super::program::Diagonal| DiagonalIdx {
+        out: d.out,
+        giant: d.giant,
+        input: d.input,
+        baby: d.baby,
+    };
+    let diagonals = transform.diagonals.iter().map(idx).collect();
+    LinearTransform::new(
+        transform.slots,
+        transform.n_inputs,
+        transform.n_outputs,
+        diagonals,
+        Vec::new(),
+    )
+}
+
+fn finite(value: f64) -> Checked<()> {
+    if value.is_finite() {
+        Ok(())
+    } else {
+        Err(format!("scalar {value}"))
+    }
+}
+
+fn two_parts(ty: CipherType) -> Checked<CipherType> {
+    if ty.parts == 2 {
+        Ok(ty)
+    } else {
+        Err("the operand has three parts; relinearise it first".into())
+    }
+}
+
+fn canonical(ty: CipherType) -> Checked<CipherType> {
+    match two_parts(ty)? {
+        ty if ty.scale == ScalePower::Canonical => Ok(ty),
+        _ => Err("the operand waits for a rescale".into()),
+    }
+}
+
+fn product(ty: CipherType, level: usize) -> Checked<CipherType> {
+    let ty = canonical(ty)?;
+    if level > ty.level {
+        return Err(format!("works at level {level}, the operand is at level {}", ty.level));
+    }
+    Ok(CipherType {
+        level,
+        scale: ScalePower::Squared,
+        ..ty
+    })
+}
