@@ -1,11 +1,17 @@
 //! RNS-CKKS: parameters, encoding, keys, ciphertexts and their evaluation.
 //! See README.md beside this file for the API on one page.
 
-pub mod encoding;
-pub mod keys;
-pub mod linear;
 pub mod params;
+
+pub mod encoding;
+
+pub mod keys;
+
+pub mod linear;
 pub mod polynomial;
+
+pub mod eval;
+
 pub mod wire;
 
 mod ciphertext;

@@ -45,7 +45,11 @@ impl Evaluator {
     }
 
     fn level_after(&self, what: &'static str, ct: &Ciphertext, depth: usize) -> Result<usize> {
-        ct.level().checked_sub(depth).ok_or(Error::LevelTooLow { what, level: ct.level(), needed: depth })
+        ct.level().checked_sub(depth).ok_or(Error::LevelTooLow {
+            what,
+            level: ct.level(),
+            needed: depth,
+        })
     }
 }
 
@@ -59,10 +63,16 @@ struct Powers<'a> {
 impl<'a> Powers<'a> {
     /// Runs the steps, those of equal depth in parallel: each needs only powers of smaller depth.
     fn compute(evaluator: &'a Evaluator, input: &'a Ciphertext, steps: &[PowerStep]) -> Result<Self> {
-        let mut powers = Self { evaluator, input, computed: BTreeMap::new() };
+        let mut powers = Self {
+            evaluator,
+            input,
+            computed: BTreeMap::new(),
+        };
         for group in steps.chunk_by(|a, b| power_depth(a.index) == power_depth(b.index)) {
-            let computed: Result<Vec<_>> =
-                group.par_iter().map(|step| Ok((step.index, powers.step(step)?))).collect();
+            let computed: Result<Vec<_>> = group
+                .par_iter()
+                .map(|step| Ok((step.index, powers.step(step)?)))
+                .collect();
             powers.computed.extend(computed?);
         }
         Ok(powers)
@@ -81,15 +91,14 @@ impl<'a> Powers<'a> {
             evaluator.tensor(self.get(step.left), self.get(step.right), level)?
         };
         if let Some(difference) = step.difference {
-            evaluator.double_in_place(&mut product)?;
+            evaluator.double_in_place(&mut product);
             if difference == 0 {
                 evaluator.add_scalar_in_place(&mut product, -1.0)?;
             } else {
                 evaluator.accumulate_scaled(&mut product, self.get(difference), -1.0)?;
             }
         }
-        evaluator.relinearize_in_place(&mut product)?;
-        evaluator.rescale_in_place(&mut product)?;
+        evaluator.relinearize_rescale_in_place(&mut product)?;
         Ok(product)
     }
 
@@ -109,7 +118,7 @@ impl<'a> Powers<'a> {
         let mut products = products?.into_iter();
         let mut result = match products.next() {
             Some((quotient, giant)) => evaluator.tensor(&quotient, giant, level)?,
-            None => evaluator.zero(2, level, unscaled, self.input.slots()),
+            None => Ciphertext::zero(evaluator.params(), 2, level, unscaled, self.input.slots()),
         };
         // The product's scale differs from this by rounding in the last place only.
         result.set_scale(unscaled);
@@ -122,10 +131,8 @@ impl<'a> Powers<'a> {
         if sum.leaf.constant != 0.0 {
             evaluator.add_scalar_in_place(&mut result, sum.leaf.constant)?;
         }
-        if !sum.products.is_empty() {
-            evaluator.relinearize_in_place(&mut result)?;
-        }
-        evaluator.rescale_in_place(&mut result)?;
+        evaluator.relinearize_rescale_in_place(&mut result)?;
+        result.set_scale(scale);
         Ok(result)
     }
 }

@@ -1,7 +1,14 @@
 //! Keys, encryption and decryption.
 
 mod encrypt;
+mod evaluation;
 mod secret;
+mod switch;
 
 pub use encrypt::PublicKey;
+pub use evaluation::{EvaluationKeys, KeyPurpose, KeyRequest};
 pub use secret::SecretKey;
+pub use switch::KeySwitchKey;
+
+pub(crate) use encrypt::expand;
+pub(crate) use switch::{expand_masks, special_modulus};

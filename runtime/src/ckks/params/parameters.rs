@@ -230,24 +230,34 @@ impl Parameters {
     /// The Galois element 5^step mod 2N that rotates slots to the left.
     #[must_use]
     pub fn rotation_element(&self, step: usize) -> u64 {
-        let modulus = 2 * self.n() as u64;
-        let mut element = 1;
-        let mut power = 5 % modulus;
-        let mut rest = step % self.max_slots();
-        while rest > 0 {
-            if rest & 1 == 1 {
-                element = element * power % modulus;
-            }
-            power = power * power % modulus;
-            rest >>= 1;
-        }
-        element
+        self.power(5, step % self.max_slots())
+    }
+
+    /// The inverse of a Galois element modulo 2N.
+    #[must_use]
+    pub fn inverse_element(&self, element: u64) -> u64 {
+        // The group of odd residues modulo 2N has exponent N/2, which divides N.
+        self.power(element, self.n() - 1)
     }
 
     /// The Galois element of complex conjugation.
     #[must_use]
     pub fn conjugation_element(&self) -> u64 {
         2 * self.n() as u64 - 1
+    }
+
+    /// base^exponent mod 2N.
+    fn power(&self, base: u64, mut exponent: usize) -> u64 {
+        let mask = 2 * self.n() as u64 - 1;
+        let (mut result, mut square) = (1, base & mask);
+        while exponent > 0 {
+            if exponent & 1 == 1 {
+                result = result * square & mask;
+            }
+            square = square * square & mask;
+            exponent >>= 1;
+        }
+        result
     }
 }
 

@@ -4,6 +4,8 @@ mod plan;
 
 pub use plan::{Leaf, PolynomialPlan, PowerStep, Product, Sum};
 
+pub(crate) use plan::power_depth;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};

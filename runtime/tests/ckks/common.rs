@@ -116,3 +116,29 @@ pub fn complex_error_bits(found: &[Complex64], expected: &[Complex64]) -> f64 {
         .fold(0.0, f64::max)
         .log2()
 }
+
+/// Variance of a coefficient's noise, in fresh encryptions under the secret key.
+pub const FRESH: f64 = 3.2 * 3.2;
+
+/// Variance of the rounding of a division: (c_0 rounding + c_1 rounding * s), each uniform on one unit.
+pub fn division(params: &Parameters) -> f64 {
+    let weight = params.literal().secret.hamming_weight(params.n()) as f64;
+    (1.0 + weight) / 12.0
+}
+
+/// Variance that a key switch adds: digits uniform on their modulus times key noise, over P, then the division.
+pub fn key_switch(params: &Parameters, level: usize) -> f64 {
+    let digits = (0..params.digits(level)).map(|digit| {
+        let log_digit: f64 = params.q()[params.digit(digit, level)]
+            .iter()
+            .map(|q| (*q as f64).log2())
+            .sum();
+        (2.0 * (log_digit - params.log_p())).exp2()
+    });
+    digits.sum::<f64>() * params.n() as f64 / 12.0 * FRESH + division(params)
+}
+
+/// Precision of slots of values around one whose coefficients carry noise of this variance: six deviations.
+pub fn bits(params: &Parameters, level: usize, variance: f64) -> f64 {
+    params.scale(level).log2() - (6.0 * (params.n() as f64 * variance).sqrt()).log2()
+}

@@ -1,13 +1,11 @@
 //! Parameters, encoding, encryption, decryption: precision at real parameter sets, refusals of bad input.
 
-mod common;
-
+use crate::common::{Client, complex_error_bits, error_bits, sample, secure};
 use aphelion_runtime::ckks::encoding::Complex64;
 use aphelion_runtime::ckks::keys::{PublicKey, SecretKey};
 use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
 use aphelion_runtime::error::Error;
 use aphelion_runtime::ring::SecretRng;
-use common::{Client, complex_error_bits, error_bits, sample, secure};
 
 /// Fresh noise has standard deviation sigma per coefficient, so sigma * sqrt(N) per slot part; the largest of N slots
 /// stays below six deviations.

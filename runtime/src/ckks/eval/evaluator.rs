@@ -1,0 +1,120 @@
+//! The evaluator and the checks its operations share.
+
+use std::sync::Arc;
+
+use crate::ckks::Ciphertext;
+use crate::ckks::keys::{EvaluationKeys, KeySwitchKey, special_modulus};
+use crate::ckks::params::Parameters;
+use crate::error::{Error, Result};
+use crate::ring::{Modulus, Poly};
+
+/// Two scales this close, relatively, count as one.
+const SCALE_TOLERANCE: f64 = 1.0 / (1u64 << 30) as f64;
+
+/// Evaluates on ciphertexts with the keys it was given.
+pub struct Evaluator {
+    params: Arc<Parameters>,
+    keys: EvaluationKeys,
+}
+
+impl Evaluator {
+    /// An evaluator with these keys, which may be none.
+    #[must_use]
+    pub fn new(keys: EvaluationKeys) -> Self {
+        Self {
+            params: Arc::clone(keys.params()),
+            keys,
+        }
+    }
+
+    /// The parameters.
+    #[must_use]
+    pub fn params(&self) -> &Arc<Parameters> {
+        &self.params
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &EvaluationKeys {
+        &self.keys
+    }
+
+    /// Switches `c` (over q_0..q_l) by `key`: a pair over the same primes, to be added to the ciphertext.
+    pub(super) fn switch(&self, c: &Poly, key: &KeySwitchKey) -> [Poly; 2] {
+        let ring = self.params.ring();
+        let product = key.product(&self.decompose(c));
+        product.map(|part| ring.mod_down(&part))
+    }
+
+    /// The digits of `c`, raised to the special primes.
+    pub(super) fn decompose(&self, c: &Poly) -> Vec<Poly> {
+        self.params.ring().decompose(c, self.params.digit_primes())
+    }
+
+    /// acc += P * x, on the primes of x; `acc` also has the special primes, where P is zero.
+    pub(super) fn add_special_multiple(&self, acc: &mut Poly, x: &Poly) {
+        add_multiple(acc, x, |prime, _| special_modulus(&self.params, prime));
+    }
+
+    pub(super) fn check_level(&self, what: &'static str, ct: &Ciphertext, needed: usize) -> Result<()> {
+        if ct.level() < needed {
+            Err(Error::LevelTooLow {
+                what,
+                level: ct.level(),
+                needed,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Refuses a scale that the modulus of `level` cannot hold.
+    pub(super) fn check_scale(&self, what: &'static str, scale: f64, level: usize) -> Result<()> {
+        if scale.is_finite() && scale > 0.0 && scale.log2() < self.params.log_q(level) {
+            Ok(())
+        } else {
+            Err(Error::InvalidScale {
+                what,
+                scale,
+                reason: "the modulus of this level cannot hold it: rescale first",
+            })
+        }
+    }
+}
+
+pub(super) fn check_slots(what: &'static str, left: usize, right: usize) -> Result<()> {
+    if left == right {
+        Ok(())
+    } else {
+        Err(Error::SlotMismatch { what, left, right })
+    }
+}
+
+pub(super) fn check_same_scale(what: &'static str, left: f64, right: f64) -> Result<()> {
+    if (left / right - 1.0).abs() <= SCALE_TOLERANCE {
+        Ok(())
+    } else {
+        Err(Error::ScaleMismatch {
+            what,
+            left_log2: left.log2(),
+            right_log2: right.log2(),
+        })
+    }
+}
+
+/// acc += c * x limb by limb, for the primes `acc` has of the ciphertext primes of x; `factor(prime, modulus)` is c.
+pub(super) fn add_multiple(acc: &mut Poly, x: &Poly, factor: impl Fn(usize, &Modulus) -> u64 + Sync) {
+    use rayon::prelude::*;
+    let ring = Arc::clone(x.ring());
+    let shared = acc.basis().q_limbs.min(x.basis().q_limbs);
+    acc.par_limbs_mut()
+        .take(shared)
+        .enumerate()
+        .for_each(|(prime, values)| {
+            let modulus = ring.modulus(prime);
+            let factor = modulus.shoup(factor(prime, modulus));
+            for (value, x) in values.iter_mut().zip(x.limb(prime)) {
+                *value = modulus.add(*value, modulus.mul_shoup(*x, factor));
+            }
+        });
+}

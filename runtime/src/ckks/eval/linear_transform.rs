@@ -1,0 +1,302 @@
+//! Block linear transforms: baby steps hoisted and shared by all outputs, giant steps with one division each.
+//!
+//! Assumes inputs at one scale, at the working level l >= 1 or above. Ensures outputs at level l - 1 with exactly its
+//! canonical scale, because the diagonals are encoded at whatever scale achieves that.
+//! Method: double hoisting. The rotated inputs stay raised, modulo Q_l P, where the division by P would cost more than
+//! carrying the special primes through all products (`babies_stay_raised`). Each (output, giant step) group is one
+//! inner product; its mask is divided by P, decomposed and switched; the results of all giant steps are summed raised.
+//! One last division by P * q_l ends each output.
+//! Source: Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT 2021, algorithm 6; ours: the choice of basis, several
+//! inputs and outputs, the merged rescale.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::evaluator::{check_same_scale, check_slots};
+use super::{DiagonalEncoding, DiagonalSource, Evaluator};
+use crate::ckks::Ciphertext;
+use crate::ckks::keys::KeyPurpose;
+use crate::ckks::linear::{DiagonalIdx, LinearTransform};
+use crate::error::{Error, Result};
+use crate::ring::{Basis, Domain, Poly};
+
+/// Diagonals of one inner product; bounds how many lazily encoded ones are alive per thread.
+const DIAGONALS_AT_ONCE: usize = 32;
+
+/// The two parts of a ciphertext in the making, over any basis.
+type Pair = [Poly; 2];
+
+/// A partial output: a part modulo Q and a part modulo QP that still has to be divided by P.
+#[derive(Default)]
+struct Partial {
+    plain: Option<Pair>,
+    raised: Option<Pair>,
+}
+
+impl Partial {
+    fn merge(mut self, other: Self) -> Self {
+        self.plain = add_pairs(self.plain, other.plain);
+        self.raised = add_pairs(self.raised, other.raised);
+        self
+    }
+}
+
+fn add_pairs(a: Option<Pair>, b: Option<Pair>) -> Option<Pair> {
+    match (a, b) {
+        (Some(mut a), Some(b)) => {
+            a.iter_mut().zip(&b).for_each(|(a, b)| a.add_assign(b));
+            Some(a)
+        }
+        (a, b) => a.or(b),
+    }
+}
+
+impl Evaluator {
+    /// How [`Evaluator::linear_transform`] will ask for the diagonals of `shape` when it works at `level` on inputs of
+    /// scale `input_scale`.
+    ///
+    /// # Errors
+    /// [`Error::LevelTooLow`] at level 0, [`Error::LevelTooHigh`].
+    pub fn diagonal_encoding(
+        &self,
+        shape: &LinearTransform,
+        level: usize,
+        input_scale: f64,
+    ) -> Result<DiagonalEncoding> {
+        self.params().check_level("linear_transform", level)?;
+        let scale = self.plain_scale(level, input_scale)?;
+        Ok(DiagonalEncoding {
+            basis: Basis {
+                q_limbs: level + 1,
+                special: self.babies_stay_raised(shape, level),
+            },
+            scale,
+        })
+    }
+
+    /// Applies a transform at `level`; the inputs may be at any level from there up, at one common scale.
+    ///
+    /// # Errors
+    /// [`Error::InvalidLinearTransform`] for a wrong number of inputs or a missing diagonal; [`Error::LevelTooLow`],
+    /// [`Error::ScaleMismatch`], [`Error::SlotMismatch`]; missing rotation keys ([`LinearTransform::rotations`] lists
+    /// them).
+    pub fn linear_transform(
+        &self,
+        inputs: &[&Ciphertext],
+        shape: &LinearTransform,
+        diagonals: &dyn DiagonalSource,
+        level: usize,
+    ) -> Result<Vec<Ciphertext>> {
+        self.check_inputs(inputs, shape, level)?;
+        let encoding = self.diagonal_encoding(shape, level, inputs[0].scale())?;
+        for (step, level) in shape.rotations(level) {
+            self.keys().get(KeyPurpose::Rotate(step), level)?;
+        }
+        let babies = self.baby_rotations(inputs, shape, encoding.basis)?;
+        let groups: Vec<&[DiagonalIdx]> = shape.groups().collect();
+        let outputs: Vec<_> = groups.chunk_by(|a, b| a[0].out == b[0].out).collect();
+        outputs
+            .par_iter()
+            .map(|groups| {
+                let partial = groups
+                    .par_iter()
+                    .map(|group| self.giant_step(group, &babies, diagonals, &encoding))
+                    .try_reduce(Partial::default, |a, b| Ok(a.merge(b)))?;
+                let parts = self.finish(partial);
+                let output = Ciphertext::computed(parts, self.params().scale(level - 1), shape.slots());
+                self.fold(output, shape.folds())
+            })
+            .collect()
+    }
+
+    /// Rotates and adds: y becomes y + rot_r(y) for each r in turn.
+    ///
+    /// # Errors
+    /// As [`Evaluator::rotate`].
+    pub fn fold(&self, mut ciphertext: Ciphertext, steps: &[usize]) -> Result<Ciphertext> {
+        for step in steps {
+            let rotated = self.rotate(&ciphertext, *step)?;
+            self.add_in_place(&mut ciphertext, &rotated)?;
+        }
+        Ok(ciphertext)
+    }
+
+    fn check_inputs(&self, inputs: &[&Ciphertext], shape: &LinearTransform, level: usize) -> Result<()> {
+        let what = "linear_transform";
+        if inputs.len() != shape.n_inputs() || inputs.is_empty() {
+            let reason = format!("{} inputs given, {} expected", inputs.len(), shape.n_inputs());
+            return Err(Error::InvalidLinearTransform { reason });
+        }
+        for input in inputs {
+            input.check_parts(what, 2)?;
+            check_slots(what, input.slots(), shape.slots())?;
+            check_same_scale(what, inputs[0].scale(), input.scale())?;
+            self.check_level(what, input, level)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the rotated inputs are better left modulo QP. Counted in multiply-adds over one limb, a transform taken as
+    /// log2(N) of them.
+    fn babies_stay_raised(&self, shape: &LinearTransform, level: usize) -> bool {
+        let (q_limbs, p_limbs) = (level + 1, self.params().p().len());
+        let division = (q_limbs + p_limbs) * self.params().log_n() as usize + q_limbs * p_limbs;
+        let rotated = shape.baby_uses().keys().filter(|(_, baby)| *baby != 0).count();
+        let giants = shape.groups().filter(|group| group[0].giant != 0).count();
+        let raised = 2 * p_limbs * shape.diagonals().len() + giants * division;
+        rotated > 0 && raised < 2 * rotated * division
+    }
+
+    /// Every rotated input in use, over `basis`; with special primes, times P.
+    fn baby_rotations(
+        &self,
+        inputs: &[&Ciphertext],
+        shape: &LinearTransform,
+        basis: Basis,
+    ) -> Result<BTreeMap<(usize, usize), Pair>> {
+        let uses = shape.baby_uses();
+        let plain = Basis {
+            special: false,
+            ..basis
+        };
+        let used: Vec<usize> = (0..inputs.len())
+            .filter(|input| uses.keys().any(|(i, _)| i == input))
+            .collect();
+        let babies: Result<Vec<Vec<_>>> = used
+            .par_iter()
+            .map(|&input| {
+                let parts = [0, 1].map(|part| inputs[input].parts[part].restricted(plain));
+                let steps: Vec<usize> = uses
+                    .range((input, 0)..(input + 1, 0))
+                    .map(|((_, baby), _)| *baby)
+                    .collect();
+                let digits = if steps.iter().any(|step| *step != 0) {
+                    self.decompose(&parts[1])
+                } else {
+                    Vec::new()
+                };
+                steps
+                    .par_iter()
+                    .map(|step| Ok(((input, *step), self.baby(&parts, &digits, *step, basis)?)))
+                    .collect()
+            })
+            .collect();
+        Ok(babies?.into_iter().flatten().collect())
+    }
+
+    fn baby(&self, parts: &Pair, digits: &[Poly], step: usize, basis: Basis) -> Result<Pair> {
+        let ring = self.params().ring();
+        if step == 0 {
+            return Ok(if basis.special {
+                parts.each_ref().map(|part| {
+                    let mut raised = Poly::zeros(ring, basis, Domain::Eval);
+                    self.add_special_multiple(&mut raised, part);
+                    raised
+                })
+            } else {
+                parts.clone()
+            });
+        }
+        let [mut body, mut mask] = self
+            .keys()
+            .get(KeyPurpose::Rotate(step), basis.level())?
+            .product(digits);
+        if basis.special {
+            self.add_special_multiple(&mut body, &parts[0]);
+        } else {
+            body = ring.mod_down(&body);
+            body.add_assign(&parts[0]);
+            mask = ring.mod_down(&mask);
+        }
+        let element = self.params().rotation_element(step);
+        Ok([body.automorphism(element), mask.automorphism(element)])
+    }
+
+    /// The sum over one group of diagonals, rotated by the group's giant step.
+    fn giant_step(
+        &self,
+        group: &[DiagonalIdx],
+        babies: &BTreeMap<(usize, usize), Pair>,
+        diagonals: &dyn DiagonalSource,
+        encoding: &DiagonalEncoding,
+    ) -> Result<Partial> {
+        let mut sum = None;
+        for chunk in group.chunks(DIAGONALS_AT_ONCE) {
+            let plaintexts: Vec<_> = chunk
+                .par_iter()
+                .map(|idx| diagonals.diagonal(*idx, encoding))
+                .collect::<Result<_>>()?;
+            let plaintexts: Vec<&Poly> = plaintexts.iter().map(|plaintext| &plaintext.poly).collect();
+            let product = |part: usize| {
+                let rotated: Vec<&Poly> = chunk.iter().map(|idx| &babies[&(idx.input, idx.baby)][part]).collect();
+                Poly::inner_product(encoding.basis, &rotated, &plaintexts)
+            };
+            let (body, mask) = rayon::join(|| product(0), || product(1));
+            sum = add_pairs(sum, Some([body, mask]));
+        }
+        let Some([body, mask]) = sum else {
+            return Ok(Partial::default());
+        };
+        let giant = group[0].giant;
+        let is_raised = encoding.basis.special;
+        if giant == 0 {
+            let pair = Some([body, mask]);
+            return Ok(if is_raised {
+                Partial {
+                    plain: None,
+                    raised: pair,
+                }
+            } else {
+                Partial {
+                    plain: pair,
+                    raised: None,
+                }
+            });
+        }
+        let key = self.keys().get(KeyPurpose::Rotate(giant), encoding.basis.level())?;
+        let mask = if is_raised {
+            self.params().ring().mod_down(&mask)
+        } else {
+            mask
+        };
+        let [mut switched_body, switched_mask] = key.product(&self.decompose(&mask));
+        if is_raised {
+            switched_body.add_assign(&body);
+        } else {
+            self.add_special_multiple(&mut switched_body, &body);
+        }
+        let element = self.params().rotation_element(giant);
+        let raised = [switched_body, switched_mask].map(|part| part.automorphism(element));
+        Ok(Partial {
+            plain: None,
+            raised: Some(raised),
+        })
+    }
+
+    /// Divides by q_l, and by P what is still raised.
+    fn finish(&self, partial: Partial) -> Vec<Poly> {
+        let ring = self.params().ring();
+        match partial {
+            Partial {
+                plain,
+                raised: Some(mut raised),
+            } => {
+                if let Some(plain) = plain {
+                    for (raised, plain) in raised.iter_mut().zip(&plain) {
+                        self.add_special_multiple(raised, plain);
+                    }
+                }
+                raised.par_iter().map(|part| ring.mod_down_and_rescale(part)).collect()
+            }
+            Partial {
+                plain: Some(plain),
+                raised: None,
+            } => plain.par_iter().map(|part| ring.rescale(part)).collect(),
+            Partial {
+                plain: None,
+                raised: None,
+            } => unreachable!("every output has a diagonal, as the shape checked"),
+        }
+    }
+}

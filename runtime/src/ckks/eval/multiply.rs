@@ -1,0 +1,184 @@
+//! Products: ciphertext by ciphertext (three parts, until relinearised) and by plaintext.
+
+use super::Evaluator;
+use super::evaluator::check_slots;
+use crate::ckks::keys::KeyPurpose;
+use crate::ckks::{Ciphertext, Plaintext};
+use crate::error::{Error, Result};
+use crate::ring::{Basis, Poly};
+
+impl Evaluator {
+    /// a * b with three parts, at the product of the scales: relinearise and rescale when it suits.
+    ///
+    /// # Errors
+    /// [`Error::LevelMismatch`], [`Error::SlotMismatch`], [`Error::DegreeMismatch`] for operands that are not
+    /// relinearised, [`Error::InvalidScale`] when the modulus cannot hold the product.
+    pub fn mul(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        if a.level() != b.level() {
+            return Err(Error::LevelMismatch {
+                what: "mul",
+                left: a.level(),
+                right: b.level(),
+            });
+        }
+        self.tensor(a, b, a.level())
+    }
+
+    /// a * a, cheaper than the product of two.
+    ///
+    /// # Errors
+    /// As [`Evaluator::mul`].
+    pub fn square(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.tensor_square(a, a.level())
+    }
+
+    /// a * b, relinearised and rescaled: from the canonical scale of a level to that of the next.
+    ///
+    /// # Errors
+    /// As [`Evaluator::mul`]; [`Error::LevelTooLow`] at level 0, [`Error::MissingRelinKey`].
+    pub fn mul_relin_rescale(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        let mut product = self.mul(a, b)?;
+        self.relinearize_rescale_in_place(&mut product)?;
+        Ok(product)
+    }
+
+    /// a * p, not rescaled. The plaintext may be at a higher level.
+    ///
+    /// # Errors
+    /// [`Error::LevelMismatch`] for a plaintext at a lower level, [`Error::SlotMismatch`], [`Error::InvalidScale`].
+    pub fn mul_plain(&self, a: &Ciphertext, p: &Plaintext) -> Result<Ciphertext> {
+        check_slots("mul_plain", a.slots(), p.slots())?;
+        if p.level() < a.level() {
+            return Err(Error::LevelMismatch {
+                what: "mul_plain",
+                left: a.level(),
+                right: p.level(),
+            });
+        }
+        let scale = a.scale() * p.scale();
+        self.check_scale("mul_plain", scale, a.level())?;
+        let parts = a
+            .parts
+            .iter()
+            .map(|part| Poly::inner_product(a.basis(), &[part], &[&p.poly]))
+            .collect();
+        Ok(Ciphertext::computed(parts, scale, a.slots()))
+    }
+
+    /// The scale at which to encode a plaintext that multiplies a ciphertext of this level and scale, so that rescaling
+    /// the product lands on the canonical scale of the next level.
+    ///
+    /// # Errors
+    /// [`Error::LevelTooLow`] at level 0.
+    pub fn plain_scale(&self, level: usize, scale: f64) -> Result<f64> {
+        if level == 0 {
+            return Err(Error::LevelTooLow {
+                what: "a product with rescale",
+                level,
+                needed: 1,
+            });
+        }
+        Ok(self.params().scale(level - 1) * self.params().q()[level] as f64 / scale)
+    }
+
+    /// From three parts to two. A ciphertext of two parts stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::MissingRelinKey`], [`Error::KeyLevelTooLow`].
+    pub fn relinearize(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        let mut result = a.clone();
+        self.relinearize_in_place(&mut result)?;
+        Ok(result)
+    }
+
+    /// As [`Evaluator::relinearize`], in place.
+    ///
+    /// # Errors
+    /// As [`Evaluator::relinearize`].
+    pub fn relinearize_in_place(&self, a: &mut Ciphertext) -> Result<()> {
+        if a.parts.len() == 2 {
+            return Ok(());
+        }
+        a.check_parts("relinearize", 3)?;
+        let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
+        let switched = self.switch(&a.parts[2], key);
+        a.parts.truncate(2);
+        for (part, addend) in a.parts.iter_mut().zip(&switched) {
+            part.add_assign(addend);
+        }
+        Ok(())
+    }
+
+    /// Relinearises and rescales with a single division by P * q_l.
+    ///
+    /// # Errors
+    /// As [`Evaluator::relinearize`]; [`Error::LevelTooLow`] at level 0.
+    pub fn relinearize_rescale_in_place(&self, a: &mut Ciphertext) -> Result<()> {
+        if a.parts.len() == 2 {
+            return self.rescale_in_place(a);
+        }
+        a.check_parts("relinearize", 3)?;
+        self.check_level("rescale", a, 1)?;
+        let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
+        let product = key.product(&self.decompose(&a.parts[2]));
+        a.scale /= self.params().q()[a.level()] as f64;
+        a.parts.truncate(2);
+        for (part, mut raised) in a.parts.iter_mut().zip(product) {
+            self.add_special_multiple(&mut raised, part);
+            *part = self.params().ring().mod_down_and_rescale(&raised);
+        }
+        Ok(())
+    }
+
+    /// a * b over q_0..q_level; operands may be at higher levels, whose further limbs are not read.
+    pub(super) fn tensor(&self, a: &Ciphertext, b: &Ciphertext, level: usize) -> Result<Ciphertext> {
+        let scale = self.check_tensor(a, b, level)?;
+        let ([a0, a1], [b0, b1]) = ([&a.parts[0], &a.parts[1]], [&b.parts[0], &b.parts[1]]);
+        let basis = Basis::q(level);
+        let parts = vec![
+            Poly::inner_product(basis, &[a0], &[b0]),
+            Poly::inner_product(basis, &[a0, a1], &[b1, b0]),
+            Poly::inner_product(basis, &[a1], &[b1]),
+        ];
+        Ok(Ciphertext::computed(parts, scale, a.slots()))
+    }
+
+    /// a * a over q_0..q_level.
+    pub(super) fn tensor_square(&self, a: &Ciphertext, level: usize) -> Result<Ciphertext> {
+        let scale = self.check_tensor(a, a, level)?;
+        let (a0, a1) = (&a.parts[0], &a.parts[1]);
+        let basis = Basis::q(level);
+        let mut middle = Poly::inner_product(basis, &[a0], &[a1]);
+        middle.mul_integer(2);
+        let parts = vec![
+            Poly::inner_product(basis, &[a0], &[a0]),
+            middle,
+            Poly::inner_product(basis, &[a1], &[a1]),
+        ];
+        Ok(Ciphertext::computed(parts, scale, a.slots()))
+    }
+
+    /// acc += a * b, for `acc` of three parts and operands at its level or above.
+    pub(super) fn accumulate_tensor(&self, acc: &mut Ciphertext, a: &Ciphertext, b: &Ciphertext) -> Result<()> {
+        let scale = self.check_tensor(a, b, acc.level())?;
+        super::evaluator::check_same_scale("accumulate_tensor", acc.scale(), scale)?;
+        acc.check_parts("accumulate_tensor", 3)?;
+        for (i, a) in a.parts.iter().enumerate() {
+            for (j, b) in b.parts.iter().enumerate() {
+                acc.parts[i + j].mul_add_assign(a, b);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_tensor(&self, a: &Ciphertext, b: &Ciphertext, level: usize) -> Result<f64> {
+        check_slots("mul", a.slots(), b.slots())?;
+        for operand in [a, b] {
+            operand.check_parts("mul", 2)?;
+            self.check_level("mul", operand, level)?;
+        }
+        let scale = a.scale() * b.scale();
+        self.check_scale("mul", scale, level)?;
+        Ok(scale)
+    }
+}

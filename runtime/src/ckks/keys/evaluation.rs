@@ -1,0 +1,173 @@
+//! The keys a server needs: one for relinearisation, one for each rotation, each at the level it is used at.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{KeySwitchKey, SecretKey};
+use crate::ckks::params::Parameters;
+use crate::error::{Error, Result};
+use crate::ring::SecretRng;
+
+/// Which evaluation keys a program needs, each with the highest level it is used at.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KeyRequest {
+    /// Relinearisation.
+    pub relin: Option<usize>,
+    /// Complex conjugation.
+    pub conjugation: Option<usize>,
+    /// Level by rotation step (slots to the left).
+    pub rotations: BTreeMap<usize, usize>,
+}
+
+impl KeyRequest {
+    /// Raises the relinearisation key to at least `level`.
+    pub fn add_relin(&mut self, level: usize) {
+        self.relin = self.relin.max(Some(level));
+    }
+
+    /// Raises the conjugation key to at least `level`.
+    pub fn add_conjugation(&mut self, level: usize) {
+        self.conjugation = self.conjugation.max(Some(level));
+    }
+
+    /// Raises the key of a rotation to at least `level`. Step 0 needs none.
+    pub fn add_rotation(&mut self, step: usize, level: usize) {
+        if step != 0 {
+            let stored = self.rotations.entry(step).or_insert(level);
+            *stored = level.max(*stored);
+        }
+    }
+
+    /// The keys one by one: first relinearisation, then conjugation, then rotations by rising step.
+    #[must_use]
+    pub fn keys(&self) -> Vec<(KeyPurpose, usize)> {
+        let relin = self.relin.map(|level| (KeyPurpose::Relinearize, level));
+        let conjugation = self.conjugation.map(|level| (KeyPurpose::Conjugate, level));
+        let rotations = self
+            .rotations
+            .iter()
+            .map(|(step, level)| (KeyPurpose::Rotate(*step), *level));
+        relin.into_iter().chain(conjugation).chain(rotations).collect()
+    }
+}
+
+/// What an evaluation key does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyPurpose {
+    /// From s^2 to s.
+    Relinearize,
+    /// Complex conjugation of all slots.
+    Conjugate,
+    /// Rotation to the left by a number of slots below N/2.
+    Rotate(usize),
+}
+
+impl std::fmt::Display for KeyPurpose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Relinearize => f.write_str("relinearization"),
+            Self::Conjugate => f.write_str("complex conjugation"),
+            Self::Rotate(step) => write!(f, "rotation by {step}"),
+        }
+    }
+}
+
+impl SecretKey {
+    /// One evaluation key.
+    ///
+    /// # Errors
+    /// [`Error::LevelTooHigh`]; [`Error::InvalidParameter`] for a rotation by N/2 slots or more.
+    pub fn evaluation_key(&self, purpose: KeyPurpose, level: usize, rng: &mut SecretRng) -> Result<KeySwitchKey> {
+        match purpose {
+            KeyPurpose::Relinearize => self.relin_key(level, rng),
+            KeyPurpose::Conjugate => self.galois_key(self.params.conjugation_element(), level, rng),
+            KeyPurpose::Rotate(step) if step < self.params.max_slots() => {
+                self.galois_key(self.params.rotation_element(step), level, rng)
+            }
+            KeyPurpose::Rotate(step) => {
+                let reason = format!("{step} slots, expected less than {}", self.params.max_slots());
+                Err(Error::InvalidParameter {
+                    name: "rotation",
+                    reason,
+                })
+            }
+        }
+    }
+
+    /// All keys of a request. Large sets are better made and written one by one: see [`KeyRequest::keys`].
+    ///
+    /// # Errors
+    /// As [`SecretKey::evaluation_key`].
+    pub fn evaluation_keys(&self, request: &KeyRequest, rng: &mut SecretRng) -> Result<EvaluationKeys> {
+        let mut keys = EvaluationKeys::new(&self.params);
+        for (purpose, level) in request.keys() {
+            keys.insert(purpose, self.evaluation_key(purpose, level, rng)?);
+        }
+        Ok(keys)
+    }
+}
+
+/// The evaluation keys at hand.
+#[derive(Clone)]
+pub struct EvaluationKeys {
+    params: Arc<Parameters>,
+    keys: BTreeMap<KeyPurpose, Arc<KeySwitchKey>>,
+}
+
+impl EvaluationKeys {
+    /// No keys.
+    #[must_use]
+    pub fn new(params: &Arc<Parameters>) -> Self {
+        Self {
+            params: Arc::clone(params),
+            keys: BTreeMap::new(),
+        }
+    }
+
+    /// The parameters they belong to.
+    #[must_use]
+    pub fn params(&self) -> &Arc<Parameters> {
+        &self.params
+    }
+
+    /// Adds a key; one of the same purpose at a higher level stays.
+    pub fn insert(&mut self, purpose: KeyPurpose, key: KeySwitchKey) {
+        if self.keys.get(&purpose).is_none_or(|present| present.level < key.level) {
+            self.keys.insert(purpose, Arc::new(key));
+        }
+    }
+
+    /// All keys, by purpose.
+    pub fn iter(&self) -> impl Iterator<Item = (KeyPurpose, &KeySwitchKey)> {
+        self.keys.iter().map(|(purpose, key)| (*purpose, &**key))
+    }
+
+    /// Bytes of all keys in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.keys.values().map(|key| key.memory_bytes()).sum()
+    }
+
+    /// The key for a purpose, usable at `level`.
+    ///
+    /// # Errors
+    /// [`Error::MissingRotationKey`], [`Error::MissingConjugationKey`], [`Error::MissingRelinKey`] when there is none,
+    /// [`Error::KeyLevelTooLow`] when there is one for lower levels only.
+    pub fn get(&self, purpose: KeyPurpose, level: usize) -> Result<&Arc<KeySwitchKey>> {
+        match self.keys.get(&purpose) {
+            Some(key) if key.level >= level => Ok(key),
+            Some(key) => Err(Error::KeyLevelTooLow {
+                what: purpose.to_string(),
+                stored: key.level,
+                level,
+            }),
+            None => Err(match purpose {
+                KeyPurpose::Relinearize => Error::MissingRelinKey { level },
+                KeyPurpose::Conjugate => Error::MissingConjugationKey { level },
+                KeyPurpose::Rotate(step) => Error::MissingRotationKey { step, level },
+            }),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! CKKS end to end: every operation encrypted, against cleartext, at real 128-bit parameters.
+
+mod common;
+mod encrypt;
+mod evaluate;
+mod linear_transform;
+mod poly_eval;
