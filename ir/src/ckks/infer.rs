@@ -2,7 +2,7 @@
 
 use super::{CipherType, Ckks, CkksOp};
 use crate::graph::{Graph, ValueId};
-use crate::slot::Layout;
+use crate::slot::{Basis, Layout};
 use crate::text::print_attr;
 
 pub(super) fn infer(graph: &Graph<Ckks>, op: &CkksOp) -> Result<CipherType, String> {
@@ -103,6 +103,12 @@ pub(super) fn infer(graph: &Graph<Ckks>, op: &CkksOp) -> Result<CipherType, Stri
             let ty = canonical(graph, *x)?;
             if *at > ty.level {
                 return Err(format!("works at level {at}, the operand is at level {}", ty.level));
+            }
+            if poly.basis == (Basis::Chebyshev {}) && (poly.low, poly.high) != (-1.0, 1.0) {
+                return Err(format!(
+                    "a Chebyshev basis is evaluated on [-1, 1], found [{}, {}]",
+                    poly.low, poly.high
+                ));
             }
             let depth = poly.depth() as u32;
             let level = at

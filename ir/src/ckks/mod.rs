@@ -16,7 +16,7 @@ pub use ops::{Bsgs, CkksOp};
 use crate::attr::Attr;
 use crate::dialect::Dialect;
 use crate::graph::Graph;
-use crate::slot::SlotAttrs;
+use crate::slot::{Layout, SlotAttrs};
 use crate::text::{ParseError, Parser, Printer};
 use crate::{attr_enum, attr_struct};
 
@@ -115,6 +115,8 @@ attr_struct! {
     pub struct CkksAttrs {
         /// Packing of inputs and results, as in `slot`.
         pub packing: SlotAttrs,
+        /// For every result, where its elements lie.
+        pub output_layouts: Vec<Layout>,
         /// Encryption parameters, once selected.
         pub parameters: Option<ParameterSpec>,
     }

@@ -17,6 +17,17 @@ attr_struct! {
     }
 }
 
+impl Bsgs {
+    /// The baby step and the giant step whose sum modulo `slots` is `rotation`: those with the smallest giant step.
+    /// `None` when the plan does not reach the rotation.
+    pub fn split(&self, rotation: usize, slots: usize) -> Option<(usize, usize)> {
+        self.giant_steps.iter().find_map(|&giant| {
+            let baby = (rotation + slots - giant % slots) % slots;
+            self.baby_steps.binary_search(&baby).ok().map(|_| (baby, giant))
+        })
+    }
+}
+
 op_table! {
     /// An op of the `ckks` dialect. `at` is the level an op works at: limbs above it are dropped first.
     pub enum CkksOp {

@@ -8,6 +8,7 @@ mod infer;
 mod layout;
 mod linear_map;
 mod ops;
+mod packing;
 mod polynomial;
 
 pub use layout::{Digit, Layout, Unused};
