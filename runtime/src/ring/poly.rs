@@ -7,10 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
-use super::{AlignedBuffer, Backend, Basis, Modulus, NttTable, RingContext, kernels};
-
-/// Polynomials up to this many words are worked on by one thread: waking others takes longer.
-const SERIAL_WORDS: usize = 1 << 14;
+use super::{AlignedBuffer, Basis, Modulus, RingContext, kernels};
 
 /// What the words of a polynomial are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +68,10 @@ impl Poly {
     ) -> Self {
         assert_eq!(coefficients.len(), ring.n());
         let mut poly = Self::uninit(ring, basis, Domain::Coeff);
-        poly.each_limb(|_, table, values| {
+        poly.par_limbs_mut().enumerate().for_each(|(limb, values)| {
+            let modulus = ring.modulus(ring.prime_index(basis, limb));
             for (value, &x) in values.iter_mut().zip(coefficients) {
-                *value = reduce(table.modulus(), x);
+                *value = reduce(modulus, x);
             }
         });
         poly
@@ -146,7 +144,10 @@ impl Poly {
     /// To evaluation form (nothing to do when it is there).
     pub fn to_eval(&mut self) {
         if self.domain == Domain::Coeff {
-            self.each_limb(|_, table, values| table.forward(values));
+            let (ring, basis) = (Arc::clone(&self.ring), self.basis);
+            self.par_limbs_mut()
+                .enumerate()
+                .for_each(|(limb, values)| ring.table(ring.prime_index(basis, limb)).forward(values));
             self.domain = Domain::Eval;
         }
     }
@@ -154,7 +155,10 @@ impl Poly {
     /// To coefficient form (nothing to do when it is there).
     pub fn to_coeff(&mut self) {
         if self.domain == Domain::Eval {
-            self.each_limb(|_, table, values| table.inverse(values));
+            let (ring, basis) = (Arc::clone(&self.ring), self.basis);
+            self.par_limbs_mut()
+                .enumerate()
+                .for_each(|(limb, values)| ring.table(ring.prime_index(basis, limb)).inverse(values));
             self.domain = Domain::Coeff;
         }
     }
@@ -171,8 +175,7 @@ impl Poly {
 
     /// self = -self.
     pub fn neg_assign(&mut self) {
-        let family = self.ring.backend();
-        self.each_limb(|_, table, values| kernels::neg(family, table.modulus(), values));
+        self.each_limb(|_, modulus, values| kernels::neg(modulus, values));
     }
 
     /// self = self * other, in evaluation form.
@@ -185,69 +188,39 @@ impl Poly {
     pub fn mul_add_assign(&mut self, x: &Self, y: &Self) {
         assert_eq!([self.domain, x.domain, y.domain], [Domain::Eval; 3]);
         let (basis, ring) = (self.basis, Arc::clone(&self.ring));
-        self.each_limb(|limb, table, values| {
+        self.each_limb(|limb, modulus, values| {
             let prime = ring.prime_index(basis, limb);
-            let (x, y) = (x.limb_of_prime(prime), y.limb_of_prime(prime));
-            kernels::mul_add(ring.backend(), table.modulus(), values, x, y);
+            kernels::mul_add(modulus, values, x.limb_of_prime(prime), y.limb_of_prime(prime));
         });
     }
 
-    /// The sums `sum_d x[d] * y[d][o]` over `basis`, one for each o, evaluation form, one reduction per 14 terms. Operands may
-    /// have more limbs than the result (limbs are matched by prime): this is how keys stored at a higher level are used.
-    pub fn inner_products<const OUTS: usize>(basis: Basis, x: &[&Self], y: &[[&Self; OUTS]]) -> [Self; OUTS] {
+    /// self = sum_d x[d] * y[d] over `basis`, evaluation form, one reduction per word. Operands may have more limbs than the
+    /// result (limbs are matched by prime): this is how keys stored at a higher level are used.
+    pub fn inner_product(basis: Basis, x: &[&Self], y: &[&Self]) -> Self {
         assert!(!x.is_empty() && x.len() == y.len());
-        assert!(x.iter().chain(y.as_flattened()).all(|poly| poly.domain == Domain::Eval));
+        assert!(x.iter().chain(y).all(|poly| poly.domain == Domain::Eval));
         let ring = Arc::clone(&x[0].ring);
-        let mut outs = std::array::from_fn(|_| Self::uninit(&ring, basis, Domain::Eval));
-        let limb_count = ring.limb_count(basis);
-        let mut tasks: Vec<Vec<&mut [u64]>> = (0..limb_count).map(|_| Vec::with_capacity(OUTS)).collect();
-        for out in &mut outs {
-            for (task, values) in tasks.iter_mut().zip(out.limbs_mut()) {
-                task.push(values);
-            }
-        }
-        let run = |(limb, values): (usize, Vec<&mut [u64]>)| {
+        let mut out = Self::uninit(&ring, basis, Domain::Eval);
+        out.each_limb(|limb, modulus, values| {
             let prime = ring.prime_index(basis, limb);
             let x: Vec<&[u64]> = x.iter().map(|poly| poly.limb_of_prime(prime)).collect();
-            let y: Vec<[&[u64]; OUTS]> = y
-                .iter()
-                .map(|polys| polys.map(|poly| poly.limb_of_prime(prime)))
-                .collect();
-            if let Ok(values) = <[&mut [u64]; OUTS]>::try_from(values) {
-                kernels::inner_products(ring.backend(), ring.modulus(prime), values, &x, &y);
-            }
-        };
-        if limb_count * ring.n() <= SERIAL_WORDS {
-            tasks.into_iter().enumerate().for_each(run);
-        } else {
-            tasks.into_par_iter().enumerate().for_each(run);
-        }
-        outs
-    }
-
-    /// The sum `sum_d x[d] * y[d]`; see [`Self::inner_products`].
-    pub fn inner_product(basis: Basis, x: &[&Self], y: &[&Self]) -> Self {
-        let y: Vec<[&Self; 1]> = y.iter().map(|&poly| [poly]).collect();
-        let [out] = Self::inner_products(basis, x, &y);
+            let y: Vec<&[u64]> = y.iter().map(|poly| poly.limb_of_prime(prime)).collect();
+            kernels::inner_product(modulus, values, &x, &y);
+        });
         out
     }
 
     /// self = self * c for a signed integer c.
     pub fn mul_integer(&mut self, c: i128) {
-        let family = self.ring.backend();
-        self.each_limb(|_, table, values| {
-            let modulus = table.modulus();
-            kernels::mul_shoup(family, modulus, values, modulus.shoup(modulus.from_signed_wide(c)));
+        self.each_limb(|_, modulus, values| {
+            kernels::mul_shoup(modulus, values, modulus.shoup(modulus.from_signed_wide(c)))
         });
     }
 
     /// Multiplies limb i by `constants[i]`, each below its prime.
     pub fn mul_constants(&mut self, constants: &[u64]) {
         assert_eq!(constants.len(), self.limb_count());
-        let family = self.ring.backend();
-        self.each_limb(|limb, table, values| {
-            kernels::mul_shoup(family, table.modulus(), values, table.modulus().shoup(constants[limb]));
-        });
+        self.each_limb(|limb, modulus, values| kernels::mul_shoup(modulus, values, modulus.shoup(constants[limb])));
     }
 
     /// p(X) -> p(X^galois_element), `galois_element` odd and below 2N. Works in both forms.
@@ -255,18 +228,18 @@ impl Poly {
         let mut out = Self::uninit(&self.ring, self.basis, self.domain);
         match self.domain {
             Domain::Eval => {
-                let (family, table) = (self.ring.backend(), self.ring.automorphism(galois_element));
-                out.each_limb(|limb, _, values| kernels::permute(family, values, self.limb(limb), &table));
+                let table = self.ring.automorphism(galois_element);
+                out.each_limb(|limb, _, values| kernels::permute(values, self.limb(limb), table.source()));
             }
             Domain::Coeff => {
                 assert!(galois_element % 2 == 1 && galois_element < 2 * self.ring.n() as u64);
                 let n = self.ring.n();
-                out.each_limb(|limb, table, values| {
+                out.each_limb(|limb, modulus, values| {
                     let mut exponent = 0usize;
                     for &x in self.limb(limb) {
                         // X^(n + i) = -X^i
                         let target = exponent & (2 * n - 1);
-                        values[target % n] = if target < n { x } else { table.modulus().neg(x) };
+                        values[target % n] = if target < n { x } else { modulus.neg(x) };
                         exponent += galois_element as usize;
                     }
                 });
@@ -297,21 +270,16 @@ impl Poly {
         self.limb(limb)
     }
 
-    /// Runs `kernel` on every limb with its index and transform, in parallel unless there is too little to do.
-    pub(crate) fn each_limb(&mut self, kernel: impl Fn(usize, &NttTable, &mut [u64]) + Sync) {
+    fn each_limb(&mut self, kernel: impl Fn(usize, &Modulus, &mut [u64]) + Sync) {
         let (ring, basis) = (Arc::clone(&self.ring), self.basis);
-        let run = |(limb, values): (usize, &mut [u64])| kernel(limb, ring.table(ring.prime_index(basis, limb)), values);
-        if self.data().len() <= SERIAL_WORDS {
-            self.limbs_mut().enumerate().for_each(run);
-        } else {
-            self.par_limbs_mut().enumerate().for_each(run);
-        }
+        self.par_limbs_mut()
+            .enumerate()
+            .for_each(|(limb, values)| kernel(limb, ring.modulus(ring.prime_index(basis, limb)), values));
     }
 
-    fn zip_limbs(&mut self, other: &Self, kernel: fn(Backend, &Modulus, &mut [u64], &[u64])) {
+    fn zip_limbs(&mut self, other: &Self, kernel: impl Fn(&Modulus, &mut [u64], &[u64]) + Sync) {
         assert_eq!((self.basis, self.domain), (other.basis, other.domain));
-        let family = self.ring.backend();
-        self.each_limb(|limb, table, values| kernel(family, table.modulus(), values, other.limb(limb)));
+        self.each_limb(|limb, modulus, values| kernel(modulus, values, other.limb(limb)));
     }
 }
 
