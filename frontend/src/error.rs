@@ -1,5 +1,6 @@
 //! Errors of the frontend: what is wrong, and where in which file.
 
+use crate::dsl::SourceErrors;
 use aphelion_ir::Origin;
 use std::fmt;
 use std::path::PathBuf;
@@ -70,6 +71,9 @@ pub enum FrontendError {
     /// A model with nodes, inputs or initialisers that cannot be imported.
     #[error("{0}")]
     Nodes(Report),
+    /// A file of the model language with errors.
+    #[error("{0}")]
+    Source(Box<SourceErrors>),
 }
 
 impl FrontendError {

@@ -5,6 +5,8 @@
 
 pub mod data;
 
+pub mod dsl;
+
 mod error;
 mod float;
 

@@ -8,7 +8,3 @@ pub mod ring;
 pub mod ckks;
 
 pub mod plan;
-
-pub mod exec;
-
-pub mod client;

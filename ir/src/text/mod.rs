@@ -11,10 +11,12 @@
 //! Constants of up to [`INLINE_VALUES`] elements stand in the text; larger ones are named by fingerprint and resolved
 //! from a [`ConstantPool`](crate::ConstantPool) when the text is parsed.
 
+mod canonical;
 mod lexer;
 mod parser;
 mod printer;
 
+pub use canonical::print_canonical;
 pub use lexer::Position;
 pub use parser::{Fields, ParseError, Parser, parse_graph};
 pub use printer::{Printer, print_attr, print_graph, print_op};

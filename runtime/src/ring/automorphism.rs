@@ -7,6 +7,17 @@ use super::ntt::{evaluation_exponents, position_of_exponent};
 pub struct AutomorphismTable {
     galois_element: u64,
     source: Vec<u32>,
+    blocks: Vec<BlockMove>,
+}
+
+/// Where one run of 64 values comes from. A block comes from one block, and, read as an 8 x 8 square, column b comes from one
+/// column: in bit-reversed order the low bits of an exponent decide the place first, and they map among themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockMove {
+    /// The source block.
+    pub(crate) block: u32,
+    /// For column b: the source column in bits 24.., and for row a its source row in bits 3a..3a+3.
+    pub(crate) columns: [u32; 8],
 }
 
 impl AutomorphismTable {
@@ -20,8 +31,13 @@ impl AutomorphismTable {
         // Evaluation j is p(psi^e(j)); p(X^g) there is p(psi^(g * e(j))).
         let source = evaluation_exponents(n)
             .map(|e| position_of_exponent(n, ((u64::from(e) * galois_element) & mask) as u32) as u32)
-            .collect();
-        Self { galois_element, source }
+            .collect::<Vec<_>>();
+        let blocks = source.as_chunks::<64>().0.iter().map(BlockMove::new).collect();
+        Self {
+            galois_element,
+            source,
+            blocks,
+        }
     }
 
     /// The exponent g.
@@ -32,6 +48,27 @@ impl AutomorphismTable {
     /// `source[j]`, a permutation of `0..n`.
     pub fn source(&self) -> &[u32] {
         &self.source
+    }
+
+    /// The same permutation by blocks of 64.
+    pub(crate) fn blocks(&self) -> &[BlockMove] {
+        &self.blocks
+    }
+}
+
+impl BlockMove {
+    fn new(source: &[u32; 64]) -> Self {
+        let column = |b: usize| {
+            let rows = (0..8).map(|a| (source[8 * a + b] / 8 % 8) << (3 * a)).sum::<u32>();
+            debug_assert!(
+                (0..8).all(|a| source[8 * a + b] % 8 == source[b] % 8 && source[8 * a + b] / 64 == source[0] / 64)
+            );
+            rows | (source[b] % 8) << 24
+        };
+        Self {
+            block: source[0] / 64,
+            columns: std::array::from_fn(column),
+        }
     }
 }
 

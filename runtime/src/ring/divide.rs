@@ -34,7 +34,6 @@ impl RingContext {
             (Domain::Eval, Domain::Coeff)
         );
         assert_eq!(evaluations.basis(), coefficients.basis());
-        let n = self.n();
         let basis = Basis {
             special: true,
             ..evaluations.basis()
@@ -45,21 +44,21 @@ impl RingContext {
             .into_iter()
             .filter(|prime| !digit.contains(prime))
             .collect();
-        let converter = self.converter(&source, &target);
         let limbs: Vec<&[u64]> = digit.clone().map(|limb| coefficients.limb(limb)).collect();
-        let mut rows = self.pool().take((source.len() + 1) * n);
-        converter.prepare(&limbs, &mut rows);
         let mut out = Poly::uninit(self, basis, Domain::Eval);
-        out.limbs_mut().enumerate().for_each(|(limb, values)| {
+        let others = out
+            .limbs_mut()
+            .enumerate()
+            .filter(|(limb, _)| !digit.contains(limb))
+            .map(|(_, values)| values);
+        self.converter(&source, &target).convert(&limbs, others.collect());
+        out.each_limb(|limb, table, values| {
             if digit.contains(&limb) {
                 values.copy_from_slice(evaluations.limb(limb));
             } else {
-                let position = if limb < digit.start { limb } else { limb - digit.len() };
-                converter.convert(position, &rows, values);
-                self.table(target[position]).forward(values);
+                table.forward(values);
             }
         });
-        self.pool().give(rows);
         out
     }
 
@@ -90,12 +89,10 @@ impl RingContext {
         let (target, source) = primes.split_at(kept);
         let converter = self.converter(source, target);
         let mut divided = self.pool().take(source.len() * n);
-        divided.par_chunks_mut(n).enumerate().for_each(|(i, values)| {
+        divided.par_chunks_exact_mut(n).enumerate().for_each(|(i, values)| {
             values.copy_from_slice(x.limb(kept + i));
             self.table(source[i]).inverse(values);
         });
-        let mut rows = self.pool().take((source.len() + 1) * n);
-        converter.prepare(&divided.chunks_exact(n).collect::<Vec<_>>(), &mut rows);
         let mut out = Poly::uninit(
             self,
             Basis {
@@ -104,20 +101,13 @@ impl RingContext {
             },
             Domain::Eval,
         );
-        out.par_limbs_mut().enumerate().for_each(|(limb, values)| {
-            let modulus = self.modulus(limb);
-            let divisor = source
-                .iter()
-                .fold(1, |acc, &p| modulus.mul(acc, modulus.reduce(self.modulus(p).value())));
-            let mut remainder = self.pool().take(n);
-            converter.convert(limb, &rows, &mut remainder);
-            self.table(limb).forward(&mut remainder);
-            values.copy_from_slice(x.limb(limb));
-            kernels::sub_then_mul_shoup(modulus, values, &remainder, modulus.shoup(modulus.inv(divisor)));
-            self.pool().give(remainder);
-        });
+        converter.convert(&divided.chunks_exact(n).collect::<Vec<_>>(), out.limbs_mut().collect());
         self.pool().give(divided);
-        self.pool().give(rows);
+        out.each_limb(|limb, table, values| {
+            table.forward(values);
+            let inverse = converter.product_inverse(limb);
+            kernels::sub_from_then_mul_shoup(self.backend(), table.modulus(), values, x.limb(limb), inverse);
+        });
         out
     }
 }

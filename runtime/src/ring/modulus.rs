@@ -61,6 +61,11 @@ impl Modulus {
         self.bits
     }
 
+    /// `2^52 mod q` as a factor.
+    pub(crate) fn radix52(&self) -> ShoupFactor {
+        self.radix52
+    }
+
     /// Requires: a, b in [0, q).   Ensures: r in [0, q), r = a + b (mod q).
     /// Why:      a + b < 2q, one conditional subtraction.   Source: elementary.
     #[inline]

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
-use super::{AlignedBuffer, Basis, Modulus, RingContext, kernels};
+use super::{AlignedBuffer, Backend, Basis, Modulus, NttTable, RingContext, kernels};
+
+/// Polynomials up to this many words are worked on by one thread: waking others takes longer.
+const SERIAL_WORDS: usize = 1 << 14;
 
 /// What the words of a polynomial are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,10 +71,9 @@ impl Poly {
     ) -> Self {
         assert_eq!(coefficients.len(), ring.n());
         let mut poly = Self::uninit(ring, basis, Domain::Coeff);
-        poly.par_limbs_mut().enumerate().for_each(|(limb, values)| {
-            let modulus = ring.modulus(ring.prime_index(basis, limb));
+        poly.each_limb(|_, table, values| {
             for (value, &x) in values.iter_mut().zip(coefficients) {
-                *value = reduce(modulus, x);
+                *value = reduce(table.modulus(), x);
             }
         });
         poly
@@ -144,10 +146,7 @@ impl Poly {
     /// To evaluation form (nothing to do when it is there).
     pub fn to_eval(&mut self) {
         if self.domain == Domain::Coeff {
-            let (ring, basis) = (Arc::clone(&self.ring), self.basis);
-            self.par_limbs_mut()
-                .enumerate()
-                .for_each(|(limb, values)| ring.table(ring.prime_index(basis, limb)).forward(values));
+            self.each_limb(|_, table, values| table.forward(values));
             self.domain = Domain::Eval;
         }
     }
@@ -155,10 +154,7 @@ impl Poly {
     /// To coefficient form (nothing to do when it is there).
     pub fn to_coeff(&mut self) {
         if self.domain == Domain::Eval {
-            let (ring, basis) = (Arc::clone(&self.ring), self.basis);
-            self.par_limbs_mut()
-                .enumerate()
-                .for_each(|(limb, values)| ring.table(ring.prime_index(basis, limb)).inverse(values));
+            self.each_limb(|_, table, values| table.inverse(values));
             self.domain = Domain::Coeff;
         }
     }
@@ -175,7 +171,8 @@ impl Poly {
 
     /// self = -self.
     pub fn neg_assign(&mut self) {
-        self.each_limb(|_, modulus, values| kernels::neg(modulus, values));
+        let family = self.ring.backend();
+        self.each_limb(|_, table, values| kernels::neg(family, table.modulus(), values));
     }
 
     /// self = self * other, in evaluation form.
@@ -188,39 +185,69 @@ impl Poly {
     pub fn mul_add_assign(&mut self, x: &Self, y: &Self) {
         assert_eq!([self.domain, x.domain, y.domain], [Domain::Eval; 3]);
         let (basis, ring) = (self.basis, Arc::clone(&self.ring));
-        self.each_limb(|limb, modulus, values| {
+        self.each_limb(|limb, table, values| {
             let prime = ring.prime_index(basis, limb);
-            kernels::mul_add(modulus, values, x.limb_of_prime(prime), y.limb_of_prime(prime));
+            let (x, y) = (x.limb_of_prime(prime), y.limb_of_prime(prime));
+            kernels::mul_add(ring.backend(), table.modulus(), values, x, y);
         });
     }
 
-    /// self = sum_d x[d] * y[d] over `basis`, evaluation form, one reduction per word. Operands may have more limbs than the
-    /// result (limbs are matched by prime): this is how keys stored at a higher level are used.
-    pub fn inner_product(basis: Basis, x: &[&Self], y: &[&Self]) -> Self {
+    /// The sums `sum_d x[d] * y[d][o]` over `basis`, one for each o, evaluation form, one reduction per 14 terms. Operands may
+    /// have more limbs than the result (limbs are matched by prime): this is how keys stored at a higher level are used.
+    pub fn inner_products<const OUTS: usize>(basis: Basis, x: &[&Self], y: &[[&Self; OUTS]]) -> [Self; OUTS] {
         assert!(!x.is_empty() && x.len() == y.len());
-        assert!(x.iter().chain(y).all(|poly| poly.domain == Domain::Eval));
+        assert!(x.iter().chain(y.as_flattened()).all(|poly| poly.domain == Domain::Eval));
         let ring = Arc::clone(&x[0].ring);
-        let mut out = Self::uninit(&ring, basis, Domain::Eval);
-        out.each_limb(|limb, modulus, values| {
+        let mut outs = std::array::from_fn(|_| Self::uninit(&ring, basis, Domain::Eval));
+        let limb_count = ring.limb_count(basis);
+        let mut tasks: Vec<Vec<&mut [u64]>> = (0..limb_count).map(|_| Vec::with_capacity(OUTS)).collect();
+        for out in &mut outs {
+            for (task, values) in tasks.iter_mut().zip(out.limbs_mut()) {
+                task.push(values);
+            }
+        }
+        let run = |(limb, values): (usize, Vec<&mut [u64]>)| {
             let prime = ring.prime_index(basis, limb);
             let x: Vec<&[u64]> = x.iter().map(|poly| poly.limb_of_prime(prime)).collect();
-            let y: Vec<&[u64]> = y.iter().map(|poly| poly.limb_of_prime(prime)).collect();
-            kernels::inner_product(modulus, values, &x, &y);
-        });
+            let y: Vec<[&[u64]; OUTS]> = y
+                .iter()
+                .map(|polys| polys.map(|poly| poly.limb_of_prime(prime)))
+                .collect();
+            if let Ok(values) = <[&mut [u64]; OUTS]>::try_from(values) {
+                kernels::inner_products(ring.backend(), ring.modulus(prime), values, &x, &y);
+            }
+        };
+        if limb_count * ring.n() <= SERIAL_WORDS {
+            tasks.into_iter().enumerate().for_each(run);
+        } else {
+            tasks.into_par_iter().enumerate().for_each(run);
+        }
+        outs
+    }
+
+    /// The sum `sum_d x[d] * y[d]`; see [`Self::inner_products`].
+    pub fn inner_product(basis: Basis, x: &[&Self], y: &[&Self]) -> Self {
+        let y: Vec<[&Self; 1]> = y.iter().map(|&poly| [poly]).collect();
+        let [out] = Self::inner_products(basis, x, &y);
         out
     }
 
     /// self = self * c for a signed integer c.
     pub fn mul_integer(&mut self, c: i128) {
-        self.each_limb(|_, modulus, values| {
-            kernels::mul_shoup(modulus, values, modulus.shoup(modulus.from_signed_wide(c)))
+        let family = self.ring.backend();
+        self.each_limb(|_, table, values| {
+            let modulus = table.modulus();
+            kernels::mul_shoup(family, modulus, values, modulus.shoup(modulus.from_signed_wide(c)));
         });
     }
 
     /// Multiplies limb i by `constants[i]`, each below its prime.
     pub fn mul_constants(&mut self, constants: &[u64]) {
         assert_eq!(constants.len(), self.limb_count());
-        self.each_limb(|limb, modulus, values| kernels::mul_shoup(modulus, values, modulus.shoup(constants[limb])));
+        let family = self.ring.backend();
+        self.each_limb(|limb, table, values| {
+            kernels::mul_shoup(family, table.modulus(), values, table.modulus().shoup(constants[limb]));
+        });
     }
 
     /// p(X) -> p(X^galois_element), `galois_element` odd and below 2N. Works in both forms.
@@ -228,18 +255,18 @@ impl Poly {
         let mut out = Self::uninit(&self.ring, self.basis, self.domain);
         match self.domain {
             Domain::Eval => {
-                let table = self.ring.automorphism(galois_element);
-                out.each_limb(|limb, _, values| kernels::permute(values, self.limb(limb), table.source()));
+                let (family, table) = (self.ring.backend(), self.ring.automorphism(galois_element));
+                out.each_limb(|limb, _, values| kernels::permute(family, values, self.limb(limb), &table));
             }
             Domain::Coeff => {
                 assert!(galois_element % 2 == 1 && galois_element < 2 * self.ring.n() as u64);
                 let n = self.ring.n();
-                out.each_limb(|limb, modulus, values| {
+                out.each_limb(|limb, table, values| {
                     let mut exponent = 0usize;
                     for &x in self.limb(limb) {
                         // X^(n + i) = -X^i
                         let target = exponent & (2 * n - 1);
-                        values[target % n] = if target < n { x } else { modulus.neg(x) };
+                        values[target % n] = if target < n { x } else { table.modulus().neg(x) };
                         exponent += galois_element as usize;
                     }
                 });
@@ -270,16 +297,21 @@ impl Poly {
         self.limb(limb)
     }
 
-    fn each_limb(&mut self, kernel: impl Fn(usize, &Modulus, &mut [u64]) + Sync) {
+    /// Runs `kernel` on every limb with its index and transform, in parallel unless there is too little to do.
+    pub(crate) fn each_limb(&mut self, kernel: impl Fn(usize, &NttTable, &mut [u64]) + Sync) {
         let (ring, basis) = (Arc::clone(&self.ring), self.basis);
-        self.par_limbs_mut()
-            .enumerate()
-            .for_each(|(limb, values)| kernel(limb, ring.modulus(ring.prime_index(basis, limb)), values));
+        let run = |(limb, values): (usize, &mut [u64])| kernel(limb, ring.table(ring.prime_index(basis, limb)), values);
+        if self.data().len() <= SERIAL_WORDS {
+            self.limbs_mut().enumerate().for_each(run);
+        } else {
+            self.par_limbs_mut().enumerate().for_each(run);
+        }
     }
 
-    fn zip_limbs(&mut self, other: &Self, kernel: impl Fn(&Modulus, &mut [u64], &[u64]) + Sync) {
+    fn zip_limbs(&mut self, other: &Self, kernel: fn(Backend, &Modulus, &mut [u64], &[u64])) {
         assert_eq!((self.basis, self.domain), (other.basis, other.domain));
-        self.each_limb(|limb, modulus, values| kernel(modulus, values, other.limb(limb)));
+        let family = self.ring.backend();
+        self.each_limb(|limb, table, values| kernel(family, table.modulus(), values, other.limb(limb)));
     }
 }
 

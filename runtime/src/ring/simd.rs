@@ -9,13 +9,17 @@
 
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
-    _mm512_min_epu64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_storeu_si512, _mm512_sub_epi64,
+    _mm512_min_epu64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shuffle_i64x2, _mm512_srli_epi64,
+    _mm512_storeu_si512, _mm512_sub_epi64, _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
 };
 
 use super::modulus::{MASK52, Modulus, ShoupFactor};
 
 /// Residues in one register.
 pub(super) const LANES: usize = 8;
+
+/// The words of one register.
+pub(super) type Row = [u64; LANES];
 
 /// The constants of one prime, each in all lanes.
 #[derive(Clone, Copy)]
@@ -51,22 +55,36 @@ pub(super) fn factor(w: ShoupFactor) -> Factor {
     }
 }
 
-/// Requires: at + 8 <= values.len().   Ensures: the eight words from `at` on.
+/// The eight words of a row.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn load(values: &[u64], at: usize) -> __m512i {
-    debug_assert!(at + LANES <= values.len());
-    // SAFETY: every caller stays within the slice, as the assertion above states; unaligned loads are allowed.
-    unsafe { _mm512_loadu_si512(values.as_ptr().add(at).cast()) }
+pub(super) fn load(row: &Row) -> __m512i {
+    // SAFETY: a row is 64 readable bytes; unaligned loads are allowed.
+    unsafe { _mm512_loadu_si512(row.as_ptr().cast()) }
 }
 
-/// Requires: at + 8 <= values.len().   Ensures: the eight words from `at` on are `x`.
+/// Overwrites a row.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn store(values: &mut [u64], at: usize, x: __m512i) {
-    debug_assert!(at + LANES <= values.len());
-    // SAFETY: every caller stays within the slice, as the assertion above states; unaligned stores are allowed.
-    unsafe { _mm512_storeu_si512(values.as_mut_ptr().add(at).cast(), x) }
+pub(super) fn store(row: &mut Row, x: __m512i) {
+    // SAFETY: a row is 64 writable bytes; unaligned stores are allowed.
+    unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), x) }
+}
+
+/// A limb as rows; its length is a multiple of eight.
+#[inline]
+pub(super) fn rows(values: &[u64]) -> &[Row] {
+    let (rows, rest) = values.as_chunks();
+    debug_assert!(rest.is_empty());
+    rows
+}
+
+/// A limb as rows; its length is a multiple of eight.
+#[inline]
+pub(super) fn rows_mut(values: &mut [u64]) -> &mut [Row] {
+    let (rows, rest) = values.as_chunks_mut();
+    debug_assert!(rest.is_empty());
+    rows
 }
 
 /// `acc + floor(a * b / 2^52)` on the low 52 bits of a and b.
@@ -128,13 +146,53 @@ impl Prime {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn canonical(&self, x: __m512i) -> __m512i {
-        self.subtract_if_above(_mm512_and_si512(x, self.mask), self.q)
+        subtract_if_above(_mm512_and_si512(x, self.mask), self.q)
     }
 
-    /// Requires: x in [0, 2m), without multiples of 2^52.   Ensures: r in [0, m), r = x or x - m.   Cost: 2.
+    /// Requires: true x in [0, 4q).   Ensures: r in [0, q), with nothing above bit 52.   Cost: 5.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn subtract_if_above(&self, x: __m512i, m: __m512i) -> __m512i {
-        _mm512_min_epu64(x, _mm512_sub_epi64(x, m))
+    pub(super) fn canonical_from_4q(&self, x: __m512i) -> __m512i {
+        subtract_if_above(subtract_if_above(_mm512_and_si512(x, self.mask), self.two_q), self.q)
+    }
+
+    /// Requires: high < 2^52 - 2^12, true value of low below 2^64.   Ensures: r in [0, q), r = high * 2^52 + low (mod q).
+    /// Why:      the carry of low goes to high; what is left of low reduces to [0, 2q), and high * (2^52 mod q) adds at most
+    ///           2q: below 4q <= 2^52.   Source: elementary.   Cost: 5 multiply-adds and 7.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn reduce_wide(&self, high: __m512i, low: __m512i, radix: Factor) -> __m512i {
+        let high = _mm512_add_epi64(high, _mm512_srli_epi64::<52>(low));
+        self.canonical_from_4q(self.mul_add_lazy_2q(self.reduce_lazy_2q(low), high, radix))
+    }
+}
+
+/// Requires: x in [0, 2m), without multiples of 2^52.   Ensures: r in [0, m), r = x or x - m.   Cost: 2.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn subtract_if_above(x: __m512i, m: __m512i) -> __m512i {
+    _mm512_min_epu64(x, _mm512_sub_epi64(x, m))
+}
+
+/// Rows to columns of an 8 x 8 square. Cost: 24 shuffles.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn transpose(x: &mut [__m512i; LANES]) {
+    // pairs of words, then pairs of 128-bit lanes, then halves
+    let even: [__m512i; 4] = std::array::from_fn(|i| _mm512_unpacklo_epi64(x[2 * i], x[2 * i + 1]));
+    let odd: [__m512i; 4] = std::array::from_fn(|i| _mm512_unpackhi_epi64(x[2 * i], x[2 * i + 1]));
+    for (parity, t) in [even, odd].iter().enumerate() {
+        let (low02, low13) = (
+            _mm512_shuffle_i64x2::<0x88>(t[0], t[1]),
+            _mm512_shuffle_i64x2::<0xdd>(t[0], t[1]),
+        );
+        let (high02, high13) = (
+            _mm512_shuffle_i64x2::<0x88>(t[2], t[3]),
+            _mm512_shuffle_i64x2::<0xdd>(t[2], t[3]),
+        );
+        x[parity] = _mm512_shuffle_i64x2::<0x88>(low02, high02);
+        x[parity + 4] = _mm512_shuffle_i64x2::<0xdd>(low02, high02);
+        x[parity + 2] = _mm512_shuffle_i64x2::<0x88>(low13, high13);
+        x[parity + 6] = _mm512_shuffle_i64x2::<0xdd>(low13, high13);
     }
 }

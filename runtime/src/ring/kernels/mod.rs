@@ -1,7 +1,65 @@
-//! Loops over one limb, each as a portable form and a vector form with the same result. `Backend` picks at the call.
+//! Loops over one limb, each as a portable form and a vector form with the same result; the backend picks at the call.
 //!
-//! All inputs and outputs are in `[0, q)` of the limb's prime unless said otherwise; slices of one call have equal length.
+//! Inputs and outputs are in `[0, q)` of the limb's prime unless said otherwise; the slices of one call have equal length, a
+//! multiple of 64.
 
-pub(crate) mod portable;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
+mod portable;
 
-pub(crate) use portable::{add, inner_product, mul, mul_add, mul_shoup, neg, permute, sub, sub_then_mul_shoup};
+use super::modulus::{Modulus, ShoupFactor};
+use super::{AutomorphismTable, Backend};
+
+/// One source prime of a base conversion.
+#[derive(Debug, Clone)]
+pub(crate) struct ConversionSource {
+    pub(crate) modulus: Modulus,
+    /// (B/b_i)^-1 mod b_i.
+    pub(crate) punctured_inverse: ShoupFactor,
+    /// 1 / b_i.
+    pub(crate) reciprocal: f64,
+}
+
+/// Declares each kernel once, with its contract, for all families.
+macro_rules! kernels {
+    ($($(#[$contract:meta])* fn $name:ident $([$count:ident])? ($($argument:ident: $kind:ty),* $(,)?);)*) => {$(
+        $(#[$contract])*
+        pub(crate) fn $name $(<const $count: usize>)? (backend: Backend, $($argument: $kind),*) {
+            match backend {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: the token in `backend` proves that the processor has the features of the vector form.
+                Backend::Ifma(_) => unsafe { ifma::$name($($argument),*) },
+                _ => portable::$name($($argument),*),
+            }
+        }
+    )*};
+}
+
+kernels! {
+    /// Ensures: `x[i] = x[i] + y[i] (mod q)`.
+    fn add(m: &Modulus, x: &mut [u64], y: &[u64]);
+    /// Ensures: `x[i] = x[i] - y[i] (mod q)`.
+    fn sub(m: &Modulus, x: &mut [u64], y: &[u64]);
+    /// Ensures: `x[i] = -x[i] (mod q)`.
+    fn neg(m: &Modulus, x: &mut [u64]);
+    /// Ensures: `x[i] = x[i] * y[i] (mod q)`.
+    fn mul(m: &Modulus, x: &mut [u64], y: &[u64]);
+    /// Ensures: `acc[i] = acc[i] + x[i] * y[i] (mod q)`.
+    fn mul_add(m: &Modulus, acc: &mut [u64], x: &[u64], y: &[u64]);
+    /// Ensures: `x[i] = x[i] * w (mod q)`.
+    fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor);
+    /// Ensures: `y[i] = (x[i] - y[i]) * w (mod q)`.
+    fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor);
+    /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
+    fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable);
+    /// Ensures: `out[o][i] = sum_d x[d][i] * y[d][o][i] (mod q)`, reduced once per 14 terms.
+    fn inner_products[OUTS](m: &Modulus, out: [&mut [u64]; OUTS], x: &[&[u64]], y: &[[&[u64]; OUTS]]);
+    /// First half of a base conversion: from k limbs of n values, k + 1 limbs `y_0..y_{k-1}, v` (see `convert`).
+    fn scale_and_round(sources: &[ConversionSource], limbs: &[&[u64]], scaled: &mut [u64]);
+    /// Requires: `scaled` is `weights.len()` limbs below 2^50, weights in [0, q).
+    /// Ensures:  `out[i] = sum_k scaled[k][i] * weights[k] (mod q)`, in [0, q), reduced once per 14 terms.
+    fn weighted_sum(m: &Modulus, out: &mut [u64], scaled: &[u64], weights: &[u64]);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,70 +1,99 @@
-//! Scalar forms of the limb loops. Ranges as in the parent module.
+//! Scalar forms of the limb loops; contracts in the parent module.
 
-use crate::ring::modulus::{MASK52, Modulus, ShoupFactor};
+use super::ConversionSource;
+use crate::ring::AutomorphismTable;
+use crate::ring::modulus::{Modulus, ShoupFactor};
 
-/// Ensures: `x[i] = x[i] + y[i] (mod q)`.
-pub(crate) fn add(m: &Modulus, x: &mut [u64], y: &[u64]) {
+pub(super) fn add(m: &Modulus, x: &mut [u64], y: &[u64]) {
     for (x, &y) in x.iter_mut().zip(y) {
         *x = m.add(*x, y);
     }
 }
 
-/// Ensures: `x[i] = x[i] - y[i] (mod q)`.
-pub(crate) fn sub(m: &Modulus, x: &mut [u64], y: &[u64]) {
+pub(super) fn sub(m: &Modulus, x: &mut [u64], y: &[u64]) {
     for (x, &y) in x.iter_mut().zip(y) {
         *x = m.sub(*x, y);
     }
 }
 
-/// Ensures: `x[i] = -x[i] (mod q)`.
-pub(crate) fn neg(m: &Modulus, x: &mut [u64]) {
+pub(super) fn neg(m: &Modulus, x: &mut [u64]) {
     for x in x {
         *x = m.neg(*x);
     }
 }
 
-/// Ensures: `x[i] = x[i] * y[i] (mod q)`.
-pub(crate) fn mul(m: &Modulus, x: &mut [u64], y: &[u64]) {
+pub(super) fn mul(m: &Modulus, x: &mut [u64], y: &[u64]) {
     for (x, &y) in x.iter_mut().zip(y) {
         *x = m.mul(*x, y);
     }
 }
 
-/// Ensures: `acc[i] = acc[i] + x[i] * y[i] (mod q)`.
-pub(crate) fn mul_add(m: &Modulus, acc: &mut [u64], x: &[u64], y: &[u64]) {
+pub(super) fn mul_add(m: &Modulus, acc: &mut [u64], x: &[u64], y: &[u64]) {
     for ((acc, &x), &y) in acc.iter_mut().zip(x).zip(y) {
         *acc = m.mul_add(x, y, *acc);
     }
 }
 
-/// Ensures: `x[i] = x[i] * w (mod q)`.
-pub(crate) fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor) {
+pub(super) fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor) {
     for x in x {
         *x = m.mul_shoup(*x, w);
     }
 }
 
-/// Ensures: `x[i] = (x[i] - y[i]) * w (mod q)`.
-pub(crate) fn sub_then_mul_shoup(m: &Modulus, x: &mut [u64], y: &[u64], w: ShoupFactor) {
-    for (x, &y) in x.iter_mut().zip(y) {
-        *x = m.mul_shoup(*x + m.value() - y, w);
+pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = m.mul_shoup(x + m.value() - *y, w);
     }
 }
 
-/// Requires: `source[i] < x.len()`.   Ensures: `out[i] = x[source[i]]`.
-pub(crate) fn permute(out: &mut [u64], x: &[u64], source: &[u32]) {
-    for (out, &i) in out.iter_mut().zip(source) {
+pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
+    for (out, &i) in out.iter_mut().zip(table.source()) {
         *out = x[i as usize];
     }
 }
 
-/// Ensures: `out[i] = sum_d x[d][i] * y[d][i] (mod q)`, one reduction per output.
-/// Why:      up to 2^12 products below 2^100 stay below 2^112; [`Modulus::reduce_wide`] takes any u128.
-pub(crate) fn inner_product(m: &Modulus, out: &mut [u64], x: &[&[u64]], y: &[&[u64]]) {
-    debug_assert!(x.len() == y.len() && x.len() <= 1 << 12);
-    for (i, out) in out.iter_mut().enumerate() {
-        let sum: u128 = x.iter().zip(y).map(|(x, y)| u128::from(x[i]) * u128::from(y[i])).sum();
-        debug_assert!(sum >> 112 == 0 && m.value() <= MASK52);
+/// Why: up to 2^20 products below 2^100 stay below 2^120; [`Modulus::reduce_wide`] takes any u128.
+pub(super) fn inner_products<const OUTS: usize>(
+    m: &Modulus,
+    out: [&mut [u64]; OUTS],
+    x: &[&[u64]],
+    y: &[[&[u64]; OUTS]],
+) {
+    for (o, out) in out.into_iter().enumerate() {
+        for (i, out) in out.iter_mut().enumerate() {
+            let sum: u128 = x
+                .iter()
+                .zip(y)
+                .map(|(x, y)| u128::from(x[i]) * u128::from(y[o][i]))
+                .sum();
+            *out = m.reduce_wide(sum);
+        }
+    }
+}
+
+pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &[&[u64]], scaled: &mut [u64]) {
+    let n = limbs[0].len();
+    let (scaled, quotients) = scaled.split_at_mut(limbs.len() * n);
+    for (j, quotient) in quotients.iter_mut().enumerate() {
+        let mut v = 0.5f64;
+        for (i, source) in sources.iter().enumerate() {
+            let y = source.modulus.mul_shoup(limbs[i][j], source.punctured_inverse);
+            scaled[i * n + j] = y;
+            v += y as f64 * source.reciprocal;
+        }
+        *quotient = v as u64;
+    }
+}
+
+/// Why: as for the inner product.
+pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], scaled: &[u64], weights: &[u64]) {
+    let n = out.len();
+    for (j, out) in out.iter_mut().enumerate() {
+        let sum: u128 = weights
+            .iter()
+            .enumerate()
+            .map(|(i, &w)| u128::from(scaled[i * n + j]) * u128::from(w))
+            .sum();
         *out = m.reduce_wide(sum);
     }
 }

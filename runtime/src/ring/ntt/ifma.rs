@@ -11,15 +11,12 @@
 //! Cost:   6 instructions per eight butterflies, 8 / PERIOD of them added when q is large; forward 5 and inverse 3 per vector
 //!         for the full reduction, 3 per vector for the transposition.
 
-use std::arch::x86_64::{
-    __m512i, _mm512_add_epi64, _mm512_setzero_si512, _mm512_shuffle_i64x2, _mm512_sub_epi64, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi64,
-};
+use std::arch::x86_64::{__m512i, _mm512_add_epi64, _mm512_setzero_si512, _mm512_sub_epi64};
 
 use super::BLOCK;
 use crate::ring::Ifma;
 use crate::ring::modulus::{Modulus, ShoupFactor};
-use crate::ring::simd::{Factor, LANES, Prime, factor, load, madd_high, splat, store};
+use crate::ring::simd::{Factor, LANES, Prime, factor, load, madd_high, rows, rows_mut, splat, store, transpose};
 
 /// Stages run by the block kernel.
 const BLOCK_STAGES: usize = 6;
@@ -180,12 +177,13 @@ fn forward_pass<const STAGES: usize, const RADIX: usize, const PERIOD: usize>(
 ) {
     let prime = Prime::new(modulus);
     let factors = node_factors::<STAGES, RADIX>(direction, node);
-    let stride = values.len() / RADIX;
-    for column in (0..stride).step_by(LANES) {
-        let mut x: [__m512i; RADIX] = std::array::from_fn(|r| load(values, r * stride + column));
+    let rows = rows_mut(values);
+    let stride = rows.len() / RADIX;
+    for column in 0..stride {
+        let mut x: [__m512i; RADIX] = std::array::from_fn(|r| load(&rows[r * stride + column]));
         forward_stages::<STAGES, RADIX, PERIOD>(&prime, &mut x, &factors, 0);
         for (r, &x) in x.iter().enumerate() {
-            store(values, r * stride + column, x);
+            store(&mut rows[r * stride + column], x);
         }
     }
 }
@@ -257,15 +255,15 @@ fn forward_blocks<const PERIOD: usize>(modulus: &Modulus, direction: &Direction,
     let prime = Prime::new(modulus);
     // the blocks below `node` are consecutive nodes of the stage with n / 64 nodes
     let first_block = node * (values.len() / BLOCK);
-    for (i, block) in values.chunks_exact_mut(BLOCK).enumerate() {
+    for (i, block) in rows_mut(values).as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let node = first_block + i;
-        let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(block, r * LANES));
+        let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(&block[r]));
         forward_stages::<3, LANES, PERIOD>(&prime, &mut x, &node_factors::<3, LANES>(direction, node), 0);
         transpose(&mut x);
         let factors = lane_factors(&prime, direction, node);
         forward_stages::<3, LANES, PERIOD>(&prime, &mut x, &factors, 3);
-        for (r, &x) in x.iter().enumerate() {
-            store(block, r * LANES, prime.canonical(prime.reduce_lazy_2q(x)));
+        for (row, x) in block.iter_mut().zip(x) {
+            store(row, prime.canonical(prime.reduce_lazy_2q(x)));
         }
     }
 }
@@ -276,38 +274,15 @@ fn forward_blocks<const PERIOD: usize>(modulus: &Modulus, direction: &Direction,
 fn lane_factors(prime: &Prime, direction: &Direction, node: usize) -> [Factor; LANES] {
     // nodes of the block stage are numbered from n/64 on
     let block = node - direction.nodes.len() / LANES;
-    let quotients = &direction.quotients[block * BLOCK_VECTORS * LANES..][..BLOCK_VECTORS * LANES];
+    let quotients = &rows(&direction.quotients)[block * BLOCK_VECTORS..][..BLOCK_VECTORS];
     let one = splat(1);
     std::array::from_fn(|k| {
-        let quotient = load(quotients, k.saturating_sub(1) * LANES);
+        let quotient = load(&quotients[k.saturating_sub(1)]);
         Factor {
             value: madd_high(one, quotient, prime.q),
             quotient,
         }
     })
-}
-
-/// Rows to columns of an 8 x 8 square. Cost: 24 shuffles.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn transpose(x: &mut [__m512i; LANES]) {
-    // pairs of words, then pairs of 128-bit lanes, then halves
-    let even: [__m512i; 4] = std::array::from_fn(|i| _mm512_unpacklo_epi64(x[2 * i], x[2 * i + 1]));
-    let odd: [__m512i; 4] = std::array::from_fn(|i| _mm512_unpackhi_epi64(x[2 * i], x[2 * i + 1]));
-    for (parity, t) in [even, odd].iter().enumerate() {
-        let (low02, low13) = (
-            _mm512_shuffle_i64x2::<0x88>(t[0], t[1]),
-            _mm512_shuffle_i64x2::<0xdd>(t[0], t[1]),
-        );
-        let (high02, high13) = (
-            _mm512_shuffle_i64x2::<0x88>(t[2], t[3]),
-            _mm512_shuffle_i64x2::<0xdd>(t[2], t[3]),
-        );
-        x[parity] = _mm512_shuffle_i64x2::<0x88>(low02, high02);
-        x[parity + 4] = _mm512_shuffle_i64x2::<0xdd>(low02, high02);
-        x[parity + 2] = _mm512_shuffle_i64x2::<0x88>(low13, high13);
-        x[parity + 6] = _mm512_shuffle_i64x2::<0xdd>(low13, high13);
-    }
 }
 
 /// The whole inverse: the subtrees of the root's pass, then that pass with the division by n.
@@ -384,12 +359,13 @@ fn inverse_pass<const STAGES: usize, const RADIX: usize, const PERIOD: usize, co
 ) {
     let (prime, lift) = prime_and_lift(modulus);
     let factors = with_ends::<RADIX, END>(node_factors::<STAGES, RADIX>(direction, node), ends);
-    let stride = values.len() / RADIX;
-    for column in (0..stride).step_by(LANES) {
-        let mut x: [__m512i; RADIX] = std::array::from_fn(|r| load(values, r * stride + column));
+    let rows = rows_mut(values);
+    let stride = rows.len() / RADIX;
+    for column in 0..stride {
+        let mut x: [__m512i; RADIX] = std::array::from_fn(|r| load(&rows[r * stride + column]));
         inverse_stages::<STAGES, RADIX, PERIOD, END>(&prime, lift, &mut x, &factors);
         for (r, &x) in x.iter().enumerate() {
-            store(values, r * stride + column, x);
+            store(&mut rows[r * stride + column], x);
         }
     }
 }
@@ -472,9 +448,9 @@ fn inverse_blocks<const PERIOD: usize, const END: u8>(
 ) {
     let (prime, lift) = prime_and_lift(modulus);
     let first_block = node * (values.len() / BLOCK);
-    for (i, block) in values.chunks_exact_mut(BLOCK).enumerate() {
+    for (i, block) in rows_mut(values).as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let node = first_block + i;
-        let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(block, r * LANES));
+        let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(&block[r]));
         let factors = lane_factors(&prime, direction, node);
         if PERIOD >= BLOCK_STAGES {
             inverse_stages::<3, LANES, PERIOD, KEEP>(&prime, lift, &mut x, &factors);
@@ -484,8 +460,8 @@ fn inverse_blocks<const PERIOD: usize, const END: u8>(
         transpose(&mut x);
         let factors = with_ends::<LANES, END>(node_factors::<3, LANES>(direction, node), ends);
         inverse_stages::<3, LANES, PERIOD, END>(&prime, lift, &mut x, &factors);
-        for (r, &x) in x.iter().enumerate() {
-            store(block, r * LANES, x);
+        for (row, x) in block.iter_mut().zip(x) {
+            store(row, x);
         }
     }
 }

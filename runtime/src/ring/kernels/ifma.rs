@@ -1,0 +1,244 @@
+//! Vector forms of the limb loops; contracts in the parent module, building blocks and their ranges in `simd`.
+//!
+//! Cost per eight outputs in instructions: add, sub 3; mul 10; mul_add 13; multiplication by a constant 6; permute 7 shuffles;
+//! inner product and conversion 2 multiply-adds per term and 12.
+
+use std::arch::x86_64::{
+    __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_add_pd, _mm512_and_si512, _mm512_cvtepu64_pd,
+    _mm512_cvttpd_epu64, _mm512_min_epu64, _mm512_mul_pd, _mm512_permutexvar_epi64, _mm512_set1_pd, _mm512_setr_epi64,
+    _mm512_setzero_si512, _mm512_sll_epi64, _mm512_srlv_epi64, _mm512_sub_epi64,
+};
+
+use super::ConversionSource;
+use crate::ring::AutomorphismTable;
+use crate::ring::modulus::{Modulus, ShoupFactor};
+use crate::ring::simd::{
+    LANES, Prime, Row, factor, load, madd_high, madd_low, mul_high, rows, rows_mut, splat, store, subtract_if_above,
+    transpose,
+};
+
+/// Products summed before a reduction: 14 high parts below 2^48 and 15 carries stay below 2^52 - 2^12.
+const TERMS: usize = 14;
+/// Rows handled together in sums of products, so that eight or more accumulators hide the latency of the multiplier.
+const TILE: usize = 4;
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn add(m: &Modulus, x: &mut [u64], y: &[u64]) {
+    let prime = Prime::new(m);
+    for (x, y) in rows_mut(x).iter_mut().zip(rows(y)) {
+        store(x, subtract_if_above(_mm512_add_epi64(load(x), load(y)), prime.q));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn sub(m: &Modulus, x: &mut [u64], y: &[u64]) {
+    let prime = Prime::new(m);
+    for (x, y) in rows_mut(x).iter_mut().zip(rows(y)) {
+        // a negative difference is a huge unsigned one
+        let difference = _mm512_sub_epi64(load(x), load(y));
+        store(x, _mm512_min_epu64(difference, _mm512_add_epi64(difference, prime.q)));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn neg(m: &Modulus, x: &mut [u64]) {
+    let prime = Prime::new(m);
+    for x in rows_mut(x) {
+        store(x, subtract_if_above(_mm512_sub_epi64(prime.q, load(x)), prime.q));
+    }
+}
+
+/// Constants of a product of two variables.
+struct Product {
+    prime: Prime,
+    /// 52 - bits, in the low word.
+    shift: std::arch::x86_64::__m128i,
+    /// floor(2^(52 + bits) / q) - 2^52.
+    barrett: __m512i,
+}
+
+impl Product {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+    fn new(m: &Modulus) -> Self {
+        let barrett = (1u128 << (52 + m.bits())) / u128::from(m.value()) - (1 << 52);
+        Self {
+            prime: Prime::new(m),
+            shift: _mm_cvtsi64_si128(52 - i64::from(m.bits())),
+            barrett: splat(barrett as u64),
+        }
+    }
+
+    /// Requires: a, b in [0, q).   Ensures: true r in [0, 4q), r = a * b (mod q).
+    /// Why:      with k = bits, c = floor(a*b / 2^k) and e = floor(c * floor(2^(52+k)/q) / 2^52) <= a*b/q. Cutting a*b loses
+    ///           < 2^k/q < 2, cutting the constant < c/2^52 <= 1/4, the last floor < 1: a*b - e*q < 3.25q <= 2^52.
+    ///           Source: Barrett 1986.   Cost: 4 multiply-adds and a shift.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+    fn mul_lazy_4q(&self, a: __m512i, b: __m512i) -> __m512i {
+        let c = mul_high(a, _mm512_sll_epi64(b, self.shift));
+        let e = madd_high(c, c, self.barrett);
+        madd_low(madd_low(_mm512_setzero_si512(), a, b), e, self.prime.neg_q)
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn mul(m: &Modulus, x: &mut [u64], y: &[u64]) {
+    let product = Product::new(m);
+    for (x, y) in rows_mut(x).iter_mut().zip(rows(y)) {
+        store(
+            x,
+            product.prime.canonical_from_4q(product.mul_lazy_4q(load(x), load(y))),
+        );
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn mul_add(m: &Modulus, acc: &mut [u64], x: &[u64], y: &[u64]) {
+    let product = Product::new(m);
+    let Prime { q, two_q, mask, .. } = product.prime;
+    for ((acc, x), y) in rows_mut(acc).iter_mut().zip(rows(x)).zip(rows(y)) {
+        let lazy = _mm512_and_si512(product.mul_lazy_4q(load(x), load(y)), mask);
+        // below 2q, then with acc below 3q
+        let sum = _mm512_add_epi64(subtract_if_above(lazy, two_q), load(acc));
+        store(acc, subtract_if_above(subtract_if_above(sum, two_q), q));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor) {
+    let (prime, w, zero) = (Prime::new(m), factor(w), _mm512_setzero_si512());
+    for x in rows_mut(x) {
+        store(x, prime.canonical(prime.mul_add_lazy_2q(zero, load(x), w)));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor) {
+    let (prime, w, zero) = (Prime::new(m), factor(w), _mm512_setzero_si512());
+    for (y, x) in rows_mut(y).iter_mut().zip(rows(x)) {
+        let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), load(y)), prime.q);
+        store(y, prime.canonical(prime.mul_add_lazy_2q(zero, difference, w)));
+    }
+}
+
+/// Block by block: columns become registers, each is permuted and put in its place, and the square is turned back. A gather
+/// of eight words costs more than the seven shuffles a row of this.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
+    let shifts = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 18, 21);
+    let sources = rows(x).as_chunks::<LANES>().0;
+    for (out, step) in rows_mut(out).as_chunks_mut::<LANES>().0.iter_mut().zip(table.blocks()) {
+        let source = &sources[step.block as usize];
+        let mut columns: [__m512i; LANES] = std::array::from_fn(|r| load(&source[r]));
+        transpose(&mut columns);
+        let mut turned = [[0; LANES]; LANES];
+        for (row, &column) in turned.iter_mut().zip(&columns) {
+            store(row, column);
+        }
+        let mut moved: [__m512i; LANES] = std::array::from_fn(|b| {
+            let column = step.columns[b];
+            // the permutation reads three bits a lane and ignores those above
+            let lanes = _mm512_srlv_epi64(splat(u64::from(column)), shifts);
+            _mm512_permutexvar_epi64(lanes, load(&turned[(column >> 24) as usize]))
+        });
+        transpose(&mut moved);
+        for (row, x) in out.iter_mut().zip(moved) {
+            store(row, x);
+        }
+    }
+}
+
+/// High and low halves of sums of products, for TILE rows.
+type Accumulator = [[__m512i; 2]; TILE];
+
+/// Adds x * y.   Requires: x, y < 2^50, at most TERMS products since the last reduction.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn accumulate([high, low]: &mut [__m512i; 2], x: __m512i, y: __m512i) {
+    *high = madd_high(*high, x, y);
+    *low = madd_low(*low, x, y);
+}
+
+/// TILE rows from `row` on.
+#[inline]
+fn tile(values: &[u64], row: usize) -> &[Row] {
+    &rows(values)[row..][..TILE]
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn inner_products<const OUTS: usize>(
+    m: &Modulus,
+    mut out: [&mut [u64]; OUTS],
+    x: &[&[u64]],
+    y: &[[&[u64]; OUTS]],
+) {
+    let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
+    for row in (0..out[0].len() / LANES).step_by(TILE) {
+        let mut sums: [Accumulator; OUTS] = [[[zero; 2]; TILE]; OUTS];
+        for (x, y) in x.chunks(TERMS).zip(y.chunks(TERMS)) {
+            for (x, y) in x.iter().zip(y) {
+                let x = tile(x, row);
+                for (sums, y) in sums.iter_mut().zip(y) {
+                    for ((sum, x), y) in sums.iter_mut().zip(x).zip(tile(y, row)) {
+                        accumulate(sum, load(x), load(y));
+                    }
+                }
+            }
+            for [high, low] in sums.iter_mut().flatten() {
+                (*high, *low) = (zero, prime.reduce_wide(*high, *low, radix));
+            }
+        }
+        for (out, sums) in out.iter_mut().zip(sums) {
+            for (out, [_, reduced]) in rows_mut(out)[row..][..TILE].iter_mut().zip(sums) {
+                store(out, reduced);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], scaled: &[u64], weights: &[u64]) {
+    let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
+    let n = out.len();
+    for (i, out) in rows_mut(out).as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
+        let mut sums: Accumulator = [[zero; 2]; TILE];
+        for (chunk, weights) in weights.chunks(TERMS).enumerate() {
+            for (k, &weight) in weights.iter().enumerate() {
+                let limb = &scaled[(chunk * TERMS + k) * n..][..n];
+                let weight = splat(weight);
+                for (sum, x) in sums.iter_mut().zip(tile(limb, i * TILE)) {
+                    accumulate(sum, load(x), weight);
+                }
+            }
+            for [high, low] in &mut sums {
+                (*high, *low) = (zero, prime.reduce_wide(*high, *low, radix));
+            }
+        }
+        for (out, [_, reduced]) in out.iter_mut().zip(sums) {
+            store(out, reduced);
+        }
+    }
+}
+
+/// The quotient is summed in the order and roundings of the scalar form.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &[&[u64]], scaled: &mut [u64]) {
+    let zero = _mm512_setzero_si512();
+    let row_count = limbs[0].len() / LANES;
+    let scaled = rows_mut(scaled);
+    for row in 0..row_count {
+        let mut v = _mm512_set1_pd(0.5);
+        for (i, (source, limb)) in sources.iter().zip(limbs).enumerate() {
+            let prime = Prime::new(&source.modulus);
+            let y = prime.mul_add_lazy_2q(zero, load(&rows(limb)[row]), factor(source.punctured_inverse));
+            let y = prime.canonical(y);
+            store(&mut scaled[i * row_count + row], y);
+            v = _mm512_add_pd(
+                v,
+                _mm512_mul_pd(_mm512_cvtepu64_pd(y), _mm512_set1_pd(source.reciprocal)),
+            );
+        }
+        store(&mut scaled[limbs.len() * row_count + row], _mm512_cvttpd_epu64(v));
+    }
+}

@@ -1,0 +1,150 @@
+//! Both kernel families against 128-bit arithmetic, on the edges of every range and on random values.
+
+use super::*;
+use crate::ring::{evaluation_exponents, find_ntt_primes};
+
+const N: usize = 128;
+
+/// 0, 1, q/2, q-2, q-1 against each other, then pseudo-random values.
+fn values(q: u64, seed: u64) -> Vec<u64> {
+    let edges = [0, 1, q / 2, q - 2, q - 1];
+    let mut state = seed;
+    let step = |i: usize| match (i, seed % 2) {
+        (0..25, 0) => edges[i / 5],
+        (0..25, _) => edges[i % 5],
+        _ => {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) % q
+        }
+    };
+    (0..N).map(step).collect()
+}
+
+fn for_each_modulus_and_family(check: impl Fn(Backend, &Modulus)) {
+    for bits in [9, 20, 31, 40, 45, 48, 49, 50] {
+        for q in [1, 5].map(|count| find_ntt_primes(1, bits, count, &[]).unwrap()[count - 1]) {
+            let m = Modulus::new(q).unwrap();
+            check(Backend::Portable, &m);
+            check(Backend::detect(), &m);
+        }
+    }
+}
+
+fn wide(x: u64) -> u128 {
+    u128::from(x)
+}
+
+#[test]
+fn pointwise_kernels_match_wide_arithmetic() {
+    for_each_modulus_and_family(|family, m| {
+        let q = wide(m.value());
+        let (x, y, z) = (values(m.value(), 2), values(m.value(), 3), values(m.value(), 4));
+        let check = |name: &str, found: &[u64], formula: &dyn Fn(u128, u128, u128) -> u128| {
+            for i in 0..N {
+                let expected = formula(wide(x[i]), wide(y[i]), wide(z[i])) % q;
+                assert_eq!(
+                    wide(found[i]),
+                    expected,
+                    "{name}, {family:?}, q = {q}, x = {}, y = {}",
+                    x[i],
+                    y[i]
+                );
+            }
+        };
+        let apply = |kernel: &dyn Fn(&mut [u64])| {
+            let mut out = x.clone();
+            kernel(&mut out);
+            out
+        };
+        let w = y[7];
+        check("add", &apply(&|out| add(family, m, out, &y)), &|x, y, _| x + y);
+        check("sub", &apply(&|out| sub(family, m, out, &y)), &|x, y, _| x + q - y);
+        check("neg", &apply(&|out| neg(family, m, out)), &|x, _, _| q - x);
+        check("mul", &apply(&|out| mul(family, m, out, &y)), &|x, y, _| x * y);
+        check("mul_add", &apply(&|out| mul_add(family, m, out, &y, &z)), &|x, y, z| {
+            x + y * z
+        });
+        check(
+            "mul_shoup",
+            &apply(&|out| mul_shoup(family, m, out, m.shoup(w))),
+            &|x, _, _| x * wide(w),
+        );
+        let scaled = apply(&|out| sub_from_then_mul_shoup(family, m, out, &y, m.shoup(w)));
+        check("sub_from_then_mul_shoup", &scaled, &|x, y, _| (y + q - x) * wide(w));
+    });
+}
+
+#[test]
+fn sums_of_products_match_wide_arithmetic() {
+    for_each_modulus_and_family(|family, m| {
+        let q = m.value();
+        for terms in [1, 2, 13, 14, 15, 29, 60] {
+            let largest = vec![q - 1; N];
+            let mut x: Vec<Vec<u64>> = (0..terms).map(|d| values(q, d)).collect();
+            let mut y: Vec<Vec<u64>> = (0..terms).map(|d| values(q, d + 100)).collect();
+            for all_largest in [false, true] {
+                if all_largest {
+                    x.fill(largest.clone());
+                    y.fill(largest.clone());
+                }
+                let x_limbs: Vec<&[u64]> = x.iter().map(Vec::as_slice).collect();
+                let pairs: Vec<[&[u64]; 2]> = y.iter().zip(&x).map(|(y, x)| [y.as_slice(), x.as_slice()]).collect();
+                let (mut first, mut second) = (vec![0; N], vec![0; N]);
+                inner_products(family, m, [&mut first, &mut second], &x_limbs, &pairs);
+                let weights: Vec<u64> = y.iter().map(|y| y[3]).collect();
+                let mut weighted = vec![0; N];
+                weighted_sum(family, m, &mut weighted, &x.concat(), &weights);
+                for i in 0..N {
+                    let sum = |other: &dyn Fn(usize) -> u64| {
+                        let terms = (0..terms as usize).map(|d| wide(x[d][i]) * wide(other(d)) % wide(q));
+                        (terms.sum::<u128>() % wide(q)) as u64
+                    };
+                    assert_eq!(first[i], sum(&|d| y[d][i]), "{family:?}, q = {q}, {terms} terms");
+                    assert_eq!(second[i], sum(&|d| x[d][i]), "{family:?}, q = {q}, {terms} terms");
+                    assert_eq!(weighted[i], sum(&|d| weights[d]), "{family:?}, q = {q}, {terms} terms");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn permutations_follow_the_table() {
+    for n in [64, 128, 4096] {
+        let x: Vec<u64> = evaluation_exponents(n).map(u64::from).collect();
+        for g in [1, 3, 5, 25, 77, 2 * n as u64 - 1] {
+            let table = AutomorphismTable::new(n, g);
+            for family in [Backend::Portable, Backend::detect()] {
+                let mut out = vec![0; n];
+                permute(family, &mut out, &x, &table);
+                for (&found, &e) in out.iter().zip(&x) {
+                    assert_eq!(found, e * g % (2 * n as u64));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn scaled_rows_and_quotients_agree_in_both_families() {
+    let primes = find_ntt_primes(1, 50, 5, &[]).unwrap();
+    let source = |&q: &u64| {
+        let modulus = Modulus::new(q).unwrap();
+        ConversionSource {
+            modulus,
+            punctured_inverse: modulus.shoup(q / 3),
+            reciprocal: 1.0 / q as f64,
+        }
+    };
+    let sources: Vec<ConversionSource> = primes.iter().map(source).collect();
+    let limbs: Vec<Vec<u64>> = primes.iter().zip(0..).map(|(&q, seed)| values(q, seed)).collect();
+    let limbs: Vec<&[u64]> = limbs.iter().map(Vec::as_slice).collect();
+    for count in 1..=5 {
+        let (mut expected, mut found) = (vec![0; (count + 1) * N], vec![0; (count + 1) * N]);
+        scale_and_round(Backend::Portable, &sources[..count], &limbs[..count], &mut expected);
+        scale_and_round(Backend::detect(), &sources[..count], &limbs[..count], &mut found);
+        assert_eq!(expected, found);
+    }
+}
