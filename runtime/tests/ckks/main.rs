@@ -5,3 +5,4 @@ mod encrypt;
 mod evaluate;
 mod linear_transform;
 mod poly_eval;
+mod wire;

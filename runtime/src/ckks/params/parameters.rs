@@ -252,9 +252,9 @@ impl Parameters {
         let (mut result, mut square) = (1, base & mask);
         while exponent > 0 {
             if exponent & 1 == 1 {
-                result = result * square & mask;
+                result = (result * square) & mask;
             }
-            square = square * square & mask;
+            square = (square * square) & mask;
             exponent >>= 1;
         }
         result

@@ -17,6 +17,8 @@
 //! checksum have been found right, and that nothing is allocated by a length that was not compared with the bytes at
 //! hand. The checksum finds accidents; it is no authentication.
 
+use std::io::Read;
+
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
 
@@ -42,22 +44,19 @@ pub enum Kind {
     SecretKey = 2,
     /// A public encryption key.
     PublicKey = 3,
-    /// One relinearisation key.
-    RelinKey = 4,
-    /// One rotation or conjugation key.
-    GaloisKey = 5,
+    /// One evaluation key.
+    EvaluationKey = 4,
     /// A ciphertext.
-    Ciphertext = 6,
+    Ciphertext = 5,
 }
 
 impl Kind {
     /// Every kind, by rising number.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::Parameters,
         Self::SecretKey,
         Self::PublicKey,
-        Self::RelinKey,
-        Self::GaloisKey,
+        Self::EvaluationKey,
         Self::Ciphertext,
     ];
 
@@ -68,8 +67,7 @@ impl Kind {
             Self::Parameters => "parameters",
             Self::SecretKey => "secret key",
             Self::PublicKey => "public key",
-            Self::RelinKey => "relinearization key",
-            Self::GaloisKey => "rotation key",
+            Self::EvaluationKey => "evaluation key",
             Self::Ciphertext => "ciphertext",
         }
     }
@@ -93,26 +91,11 @@ impl<'a> Frame<'a> {
     /// [`Error::Malformed`] if the bytes are not a whole, undamaged frame of this version.
     pub fn split_first(bytes: &'a [u8]) -> Result<(Self, &'a [u8])> {
         let mut reader = Reader::new("frame", bytes);
-        if reader.take(8)? != MAGIC {
-            return Err(reader.malformed_at(0, "not an object of this project: wrong magic"));
-        }
-        let version = reader.u16()?;
-        if version != VERSION {
-            return Err(reader.malformed_at(8, format!("format version {version}, this build reads {VERSION}")));
-        }
-        let number = reader.u16()?;
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| *kind as u16 == number) else {
-            return Err(reader.malformed_at(10, format!("unknown kind of object {number}")));
-        };
-        if reader.u32()? != 0 {
-            return Err(reader.malformed_at(12, "reserved bytes are not zero"));
-        }
-        let fingerprint = reader.array()?;
-        let length = reader.u64()?;
+        let (kind, fingerprint, length) = read_header(&mut reader)?;
         let available = bytes.len().saturating_sub(HEADER_BYTES + CHECKSUM_BYTES);
         let Some(length) = usize::try_from(length).ok().filter(|length| *length <= available) else {
             let reason = format!("payload of {length} bytes announced, {available} bytes are there");
-            return Err(reader.malformed_at(32, reason));
+            return Err(reader.malformed_at(LENGTH_OFFSET, reason));
         };
         let payload = reader.take(length)?;
         let checksum_at = reader.offset;
@@ -128,6 +111,31 @@ impl<'a> Frame<'a> {
             },
             &bytes[reader.offset..],
         ))
+    }
+
+    /// Reads the bytes of the next frame of a stream, `None` at its end. Memory grows with what arrives, not with what
+    /// is announced, and never beyond `max_payload`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when reading fails, [`Error::Malformed`] for a bad header, a payload above `max_payload`, or an end
+    /// within the frame. The checksum is verified by [`Frame::parse`].
+    pub fn read_bytes(stream: &mut impl Read, max_payload: usize) -> Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        read_up_to(stream, HEADER_BYTES as u64, &mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let (_, _, length) = read_header(&mut Reader::new("frame", &bytes))?;
+        if length > max_payload as u64 {
+            let reason = format!("payload of {length} bytes announced, at most {max_payload} are possible");
+            return Err(Reader::new("frame", &bytes).malformed_at(LENGTH_OFFSET, reason));
+        }
+        let missing = length + CHECKSUM_BYTES as u64;
+        read_up_to(stream, missing, &mut bytes)?;
+        if bytes.len() as u64 != HEADER_BYTES as u64 + missing {
+            return Err(Reader::new("frame", &bytes).malformed_at(bytes.len(), "the stream ends within the frame"));
+        }
+        Ok(Some(bytes))
     }
 
     /// Reads `bytes` as exactly one frame of `kind`.
@@ -181,6 +189,35 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Where the header holds the payload's length.
+const LENGTH_OFFSET: usize = 32;
+
+fn read_header(reader: &mut Reader) -> Result<(Kind, Fingerprint, u64)> {
+    if reader.take(8)? != MAGIC {
+        return Err(reader.malformed_at(0, "not an object of this project: wrong magic"));
+    }
+    let version = reader.u16()?;
+    if version != VERSION {
+        return Err(reader.malformed_at(8, format!("format version {version}, this build reads {VERSION}")));
+    }
+    let number = reader.u16()?;
+    let Some(kind) = Kind::ALL.into_iter().find(|kind| *kind as u16 == number) else {
+        return Err(reader.malformed_at(10, format!("unknown kind of object {number}")));
+    };
+    if reader.u32()? != 0 {
+        return Err(reader.malformed_at(12, "reserved bytes are not zero"));
+    }
+    Ok((kind, reader.array()?, reader.u64()?))
+}
+
+fn read_up_to(stream: &mut impl Read, count: u64, bytes: &mut Vec<u8>) -> Result<()> {
+    let io_error = |error: std::io::Error| Error::Io {
+        what: "frame".into(),
+        reason: error.to_string(),
+    };
+    stream.take(count).read_to_end(bytes).map(|_| ()).map_err(io_error)
+}
+
 /// Reads numbers off a byte slice; running out of bytes is an error that names the object and the offset.
 pub(super) struct Reader<'a> {
     object: &'static str,
@@ -195,6 +232,10 @@ impl<'a> Reader<'a> {
             bytes,
             offset: 0,
         }
+    }
+
+    pub(super) fn offset(&self) -> usize {
+        self.offset
     }
 
     pub(super) fn remaining(&self) -> usize {

@@ -1,0 +1,195 @@
+//! Wire formats: exact round trips, sizes, and readers that survive any bytes.
+
+use std::sync::{Arc, LazyLock};
+
+use aphelion_runtime::ckks::Ciphertext;
+use aphelion_runtime::ckks::eval::Evaluator;
+use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey};
+use aphelion_runtime::ckks::params::{Parameters, Security};
+use aphelion_runtime::ckks::wire::{Frame, HEADER_BYTES};
+use aphelion_runtime::error::Error;
+use proptest::prelude::*;
+
+use crate::common::{Client, parameters, sample};
+
+fn tiny() -> Arc<Parameters> {
+    parameters(6, 2, 30.0, 40.0, 2, Security::None)
+}
+
+fn request() -> KeyRequest {
+    let mut request = KeyRequest::default();
+    request.add_relin(2);
+    request.add_rotation(1, 2);
+    request.add_rotation(3, 0);
+    request.add_conjugation(1);
+    request
+}
+
+#[test]
+fn everything_comes_back_as_it_was() {
+    let params = tiny();
+    let read = Parameters::from_bytes(&params.to_bytes()).unwrap();
+    assert_eq!(read.literal(), params.literal());
+    assert_eq!(read.to_bytes(), params.to_bytes());
+
+    let mut client = Client::new(params.clone());
+    let secret = SecretKey::from_bytes(&params, &client.secret.to_bytes()).unwrap();
+    assert_eq!(secret.to_bytes(), client.secret.to_bytes());
+    let x = sample(32, 1);
+    let fresh = client.encrypt(&x, 2);
+    assert!(secret.decrypt(&fresh) == client.secret.decrypt(&fresh));
+
+    let public = PublicKey::generate(&secret, &mut client.rng);
+    let public = PublicKey::from_bytes(&params, &public.to_bytes()).unwrap();
+    let plaintext = client.encoder.encode(&x, 32, 1, params.scale(1)).unwrap();
+    let from_public = public.encrypt(&plaintext, &mut client.rng).unwrap();
+    let evaluator = Evaluator::new(secret.evaluation_keys(&request(), &mut client.rng).unwrap());
+    let product = evaluator.mul(&fresh, &fresh).unwrap();
+    let computed = evaluator.add_scalar(&fresh, 1.0).unwrap();
+    for ciphertext in [&fresh, &from_public, &product, &computed] {
+        let bytes = ciphertext.to_bytes(&params);
+        assert!(Ciphertext::from_bytes(&params, &bytes).unwrap() == *ciphertext);
+    }
+    let sizes = [&fresh, &computed].map(|ciphertext| ciphertext.to_bytes(&params).len());
+    assert!(
+        sizes[0] * 2 < sizes[1] + 200,
+        "a fresh ciphertext is half as large: {sizes:?}"
+    );
+}
+
+#[test]
+fn evaluation_keys_stream_one_by_one() {
+    let params = tiny();
+    let mut client = Client::new(params.clone());
+    let mut stream = Vec::new();
+    let mut order = Vec::new();
+    let written = |purpose, bytes| order.push((purpose, bytes));
+    client
+        .secret
+        .write_evaluation_keys(&request(), &mut client.rng, &mut stream, written)
+        .unwrap();
+    assert_eq!(order.last().unwrap().1, stream.len() as u64);
+    let purposes: Vec<_> = order.iter().map(|(purpose, _)| *purpose).collect();
+    let (relin, conjugate) = (KeyPurpose::Relinearize, KeyPurpose::Conjugate);
+    assert_eq!(
+        purposes,
+        [relin, conjugate, KeyPurpose::Rotate(1), KeyPurpose::Rotate(3)]
+    );
+
+    let keys = EvaluationKeys::read_from(&params, &mut &stream[..]).unwrap();
+    let mut again = Vec::new();
+    keys.write_to(&mut again).unwrap();
+    assert_eq!(again, stream);
+    let ciphertext = client.encrypt(&sample(32, 1), 2);
+    let rotated = Evaluator::new(keys).rotate(&ciphertext, 1).unwrap();
+    let mut expected = sample(32, 1);
+    expected.rotate_left(1);
+    assert!(crate::common::error_bits(&client.decrypt(&rotated), &expected) > 15.0);
+
+    let cut = EvaluationKeys::read_from(&params, &mut &stream[..stream.len() - 1])
+        .err()
+        .unwrap();
+    assert!(matches!(cut, Error::Malformed { .. }), "{cut}");
+    let mut huge = stream[..HEADER_BYTES].to_vec();
+    huge[32..40].copy_from_slice(&(1u64 << 60).to_le_bytes());
+    let refused = EvaluationKeys::read_from(&params, &mut &huge[..]).err().unwrap();
+    assert!(matches!(refused, Error::Malformed { offset: 32, .. }), "{refused}");
+}
+
+#[test]
+fn objects_of_other_parameters_are_refused() {
+    let mut client = Client::new(tiny());
+    let other = parameters(6, 2, 31.0, 40.0, 2, Security::None);
+    let bytes = client.encrypt(&sample(32, 1), 2).to_bytes(&client.params);
+    let error = Ciphertext::from_bytes(&other, &bytes).err().unwrap();
+    assert!(
+        matches!(
+            error,
+            Error::ParameterMismatch {
+                object: "ciphertext",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let error = PublicKey::from_bytes(&client.params, &bytes).err().unwrap();
+    assert!(
+        error.to_string().contains("this is a ciphertext, not a public key"),
+        "{error}"
+    );
+}
+
+struct Samples {
+    params: Arc<Parameters>,
+    bytes: Vec<Vec<u8>>,
+}
+
+static SAMPLES: LazyLock<Samples> = LazyLock::new(|| {
+    let params = tiny();
+    let mut client = Client::new(params.clone());
+    let fresh = client.encrypt(&sample(32, 1), 2);
+    let public = PublicKey::generate(&client.secret, &mut client.rng);
+    let key = client
+        .secret
+        .evaluation_key(KeyPurpose::Rotate(1), 1, &mut client.rng)
+        .unwrap();
+    let bytes = vec![
+        params.to_bytes(),
+        client.secret.to_bytes().to_vec(),
+        public.to_bytes(),
+        key.to_bytes(&params, KeyPurpose::Rotate(1)),
+        fresh.to_bytes(&params),
+    ];
+    Samples { params, bytes }
+});
+
+/// Hands bytes to every reader; returns how many accept them.
+fn read_all(params: &Arc<Parameters>, bytes: &[u8]) -> usize {
+    [
+        Parameters::from_bytes(bytes).is_ok(),
+        SecretKey::from_bytes(params, bytes).is_ok(),
+        PublicKey::from_bytes(params, bytes).is_ok(),
+        KeySwitchKey::from_bytes(params, bytes).is_ok(),
+        Ciphertext::from_bytes(params, bytes).is_ok(),
+    ]
+    .into_iter()
+    .filter(|accepted| *accepted)
+    .count()
+}
+
+proptest! {
+    #[test]
+    fn noise_is_refused(bytes: Vec<u8>) {
+        prop_assert_eq!(read_all(&SAMPLES.params, &bytes), 0);
+    }
+
+    #[test]
+    fn damaged_frames_are_refused(which in 0usize..5, position: prop::sample::Index, flip in 1u8..) {
+        let mut bytes = SAMPLES.bytes[which].clone();
+        prop_assert_eq!(read_all(&SAMPLES.params, &bytes), 1);
+        let position = position.index(bytes.len());
+        bytes[position] ^= flip;
+        prop_assert_eq!(read_all(&SAMPLES.params, &bytes), 0);
+    }
+
+    /// With a right checksum the payload readers themselves are what stands between the bytes and a panic.
+    #[test]
+    fn forged_payloads_never_panic(
+        which in 0usize..5,
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        near_start: bool,
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let (frame, _) = Frame::split_first(&SAMPLES.bytes[which]).unwrap();
+        let mut payload = frame.payload.to_vec();
+        for (position, value) in edits {
+            let reach = if near_start { payload.len().min(64) } else { payload.len() };
+            let position = position.index(reach);
+            payload[position] = value;
+        }
+        if let Some(cut) = cut {
+            payload.truncate(cut.index(payload.len()));
+        }
+        read_all(&SAMPLES.params, &Frame { payload: &payload, ..frame }.to_bytes());
+    }
+}
