@@ -8,6 +8,8 @@ mod error;
 mod options;
 mod pass;
 
+pub mod approx;
+
 pub use error::PassError;
 pub use options::{CompileOptions, Target};
 pub use pass::{PassCx, Stats};
