@@ -8,3 +8,7 @@ pub mod ring;
 pub mod ckks;
 
 pub mod plan;
+
+pub mod exec;
+
+pub mod client;

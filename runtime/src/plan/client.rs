@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::packing::Packing;
+use crate::ckks::keys::KeyRequest;
 use crate::ckks::params::ParametersLiteral;
 use crate::error::{Error, Result};
 
@@ -97,36 +98,6 @@ fn softmax_strided(values: &mut [f64], offset: usize, stride: usize, extent: usi
     }
 }
 
-/// A rotation key to make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RotationKey {
-    /// Rotation in slots to the left, at least 1.
-    pub step: usize,
-    /// Highest level of a ciphertext that is rotated so.
-    pub level: usize,
-}
-
-/// The evaluation keys that the program needs, each at the highest level of its use.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyManifest {
-    /// Level of the relinearisation key, if one is needed.
-    pub relinearization: Option<usize>,
-    /// Level of the conjugation key, if one is needed.
-    pub conjugation: Option<usize>,
-    /// Rotation keys by rising step.
-    pub rotations: Vec<RotationKey>,
-}
-
-impl KeyManifest {
-    /// Number of keys.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.rotations.len() + usize::from(self.relinearization.is_some()) + usize::from(self.conjugation.is_some())
-    }
-}
-
 /// All that the client needs of a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,8 +110,8 @@ pub struct ClientPart {
     pub inputs: Vec<InputPort>,
     /// Results in the program's order.
     pub outputs: Vec<OutputPort>,
-    /// Evaluation keys to make.
-    pub keys: KeyManifest,
+    /// Evaluation keys to make, each at the highest level of its use.
+    pub keys: KeyRequest,
 }
 
 impl ClientPart {
@@ -209,28 +180,34 @@ impl ClientPart {
             }
         }
         let keys = &self.keys;
-        if !keys.rotations.is_sorted_by(|a, b| a.step < b.step) {
+        if let Some(step) = keys.rotations.keys().find(|step| **step == 0 || **step >= max_slots) {
+            return invalid("keys".into(), format!("rotation by {step} with {max_slots} slots"));
+        }
+        if let Some((purpose, level)) = keys.keys().into_iter().find(|(_, level)| *level > max_level) {
             return invalid(
                 "keys".into(),
-                "rotation keys are not sorted by step or not distinct".into(),
+                format!("{purpose} at level {level} of at most {max_level}"),
             );
-        }
-        if let Some(key) = keys.rotations.iter().find(|key| key.step == 0 || key.step >= max_slots) {
-            return invalid(
-                "keys".into(),
-                format!("rotation by {} with {max_slots} slots", key.step),
-            );
-        }
-        let levels = keys.rotations.iter().map(|key| key.level);
-        if let Some(level) = levels
-            .chain(keys.relinearization)
-            .chain(keys.conjugation)
-            .find(|level| *level > max_level)
-        {
-            return invalid("keys".into(), format!("a key at level {level} of at most {max_level}"));
         }
         Ok(())
     }
+}
+
+/// Refuses an object that was made under other parameters than `expected`.
+pub(crate) fn check_parameters(
+    object: &'static str,
+    expected: &ParametersLiteral,
+    found: &ParametersLiteral,
+) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    let fingerprint = |literal| blake3::hash(&crate::ckks::wire::encode_literal(literal)).to_hex()[..32].to_string();
+    Err(Error::ParameterMismatch {
+        object,
+        expected: fingerprint(expected),
+        found: fingerprint(found),
+    })
 }
 
 fn check_port(place: &str, packing: &Packing, scale: f64, max_slots: usize) -> Result<()> {

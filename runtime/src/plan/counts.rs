@@ -48,6 +48,10 @@ impl Counts {
             Op::MulPlain { .. } | Op::MulScalar { .. } => counts.pt_mults = 1,
             Op::Mul { .. } => counts.ct_mults = 1,
             Op::Relinearize { .. } => counts.relinearizations = 1,
+            Op::RelinearizeRescale { .. } => {
+                counts.relinearizations = 1;
+                counts.rescales = 1;
+            }
             Op::Rescale { .. } => counts.rescales = 1,
             Op::DropLevel { .. } => {
                 counts.pt_mults = 1;
@@ -71,6 +75,7 @@ impl Counts {
                     .filter(|d| d.1 != 0)
                     .collect();
                 counts.pt_mults = diagonals.len() as u64;
+                counts.rescales = program.transforms[*transform].n_outputs as u64;
                 counts.hoisted_rotations = babies.len() as u64;
                 counts.rotations = (babies.len() + giants.len()) as u64;
             }

@@ -18,10 +18,12 @@ pub mod packing;
 pub mod program;
 pub mod types;
 
-pub use client::{ClientOp, ClientPart, InputPort, KeyManifest, ModelInfo, OutputPort, RotationKey};
+pub use client::{ClientOp, ClientPart, InputPort, ModelInfo, OutputPort};
 pub use constants::{ConstantWriter, Constants, VectorId};
 pub use counts::Counts;
 pub use file::Plan;
 pub use packing::{Digit, Packing};
 pub use program::{Diagonal, Instruction, Op, Program, Register, Report, Transform};
 pub use types::{CipherType, ScalePower};
+
+pub(crate) use types::shape_of;

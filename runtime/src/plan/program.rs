@@ -92,6 +92,11 @@ pub enum Op {
         /// Operand of three parts.
         x: Register,
     },
+    /// Relinearisation and rescale with one division; needs the relinearisation key.
+    RelinearizeRescale {
+        /// Operand of three parts at the square of the canonical scale.
+        x: Register,
+    },
     /// Division by the last prime of the level.
     Rescale {
         /// Operand at the square of the canonical scale.
@@ -116,7 +121,7 @@ pub enum Op {
         /// Operand.
         x: Register,
     },
-    /// A block matrix; one result per output of the transform, at the square of the canonical scale.
+    /// A block matrix with its rescale; one result per output of the transform, one level below `level`.
     LinearTransform {
         /// One register per input of the transform.
         xs: Vec<Register>,
@@ -150,6 +155,7 @@ impl Op {
             Self::MulScalar { .. } => "mul_scalar",
             Self::Mul { .. } => "mul",
             Self::Relinearize { .. } => "relinearize",
+            Self::RelinearizeRescale { .. } => "relinearize_rescale",
             Self::Rescale { .. } => "rescale",
             Self::DropLevel { .. } => "drop_level",
             Self::Rotate { .. } => "rotate",
@@ -170,6 +176,7 @@ impl Op {
             | Self::AddScalar { x, .. }
             | Self::MulScalar { x, .. }
             | Self::Relinearize { x }
+            | Self::RelinearizeRescale { x }
             | Self::Rescale { x }
             | Self::DropLevel { x, .. }
             | Self::Rotate { x, .. }

@@ -140,22 +140,9 @@ impl Checker<'_> {
                     ..a
                 })
             }
-            Op::Relinearize { x } => {
-                let ty = get(x)?;
-                if ty.parts != 3 {
-                    return Err("the operand has two parts already".into());
-                }
-                self.key("relinearisation", self.client.keys.relinearization, ty.level)?;
-                Ok(CipherType { parts: 2, ..ty })
-            }
-            Op::Rescale { x } => match get(x)? {
-                ty if ty.scale == ScalePower::Canonical => Err("the operand is at its canonical scale".into()),
-                ty => Ok(CipherType {
-                    level: ty.level.checked_sub(1).ok_or("level 0 cannot be rescaled")?,
-                    scale: ScalePower::Canonical,
-                    ..ty
-                }),
-            },
+            Op::Relinearize { x } => self.relinearized(get(x)?),
+            Op::RelinearizeRescale { x } => rescaled(self.relinearized(get(x)?)?),
+            Op::Rescale { x } => rescaled(get(x)?),
             Op::DropLevel { x, to } => match canonical(get(x)?)? {
                 ty if *to < ty.level => Ok(CipherType { level: *to, ..ty }),
                 ty => Err(format!("level {to} is not below {}", ty.level)),
@@ -197,7 +184,7 @@ impl Checker<'_> {
                         self.rotation(step, shape.slots, *level)?;
                     }
                 }
-                product(first, *level)
+                rescaled(product(first, *level)?)
             }
             Op::PolyEval { x, polynomial, level } => {
                 let ty = canonical(get(x)?)?;
@@ -207,7 +194,7 @@ impl Checker<'_> {
                     return Err(format!("works at level {level}, the operand is at level {}", ty.level));
                 }
                 if polynomial.degree() > 1 {
-                    self.key("relinearisation", self.client.keys.relinearization, *level)?;
+                    self.key("relinearisation", self.client.keys.relin, *level)?;
                 }
                 let level = level.checked_sub(polynomial.depth());
                 Ok(CipherType {
@@ -216,6 +203,14 @@ impl Checker<'_> {
                 })
             }
         }
+    }
+
+    fn relinearized(&self, ty: CipherType) -> Checked<CipherType> {
+        if ty.parts != 3 {
+            return Err("the operand has two parts already".into());
+        }
+        self.key("relinearisation", self.client.keys.relin, ty.level)?;
+        Ok(CipherType { parts: 2, ..ty })
     }
 
     fn outputs(&self, types: &[CipherType]) -> Result<()> {
@@ -286,13 +281,8 @@ impl Checker<'_> {
         if step == 0 || step >= slots {
             return Err(format!("rotation by {step} with {slots} slots"));
         }
-        let keys = &self.client.keys.rotations;
-        let key = keys.binary_search_by_key(&step, |key| key.step).ok();
-        self.key(
-            &format!("rotation by {step}"),
-            key.map(|index| keys[index].level),
-            level,
-        )
+        let stored = self.client.keys.rotations.get(&step).copied();
+        self.key(&format!("rotation by {step}"), stored, level)
     }
 
     fn key(&self, what: &str, stored: Option<usize>, level: usize) -> Checked<()> {
@@ -347,8 +337,22 @@ fn canonical(ty: CipherType) -> Checked<CipherType> {
     }
 }
 
+fn rescaled(ty: CipherType) -> Checked<CipherType> {
+    if ty.scale == ScalePower::Canonical {
+        return Err("the operand is at its canonical scale".into());
+    }
+    Ok(CipherType {
+        level: ty.level.checked_sub(1).ok_or("level 0 cannot be rescaled")?,
+        scale: ScalePower::Canonical,
+        ..ty
+    })
+}
+
 fn product(ty: CipherType, level: usize) -> Checked<CipherType> {
     let ty = canonical(ty)?;
+    if level == 0 {
+        return Err("works at level 0, which leaves no rescale".into());
+    }
     if level > ty.level {
         return Err(format!("works at level {level}, the operand is at level {}", ty.level));
     }

@@ -1,0 +1,19 @@
+//! The server's side of a plan: runs a program on ciphertexts with evaluation keys.
+//!
+//! Invariant: nothing here takes, holds or could make a secret key; what a server process links from this module
+//! cannot decrypt.
+//! Invariant: results do not depend on the number of threads.
+//!
+//! Reading order: [`schedule`] (dependencies, lifetimes), [`weights`] (plaintexts, encoded ahead or just in time),
+//! [`server`] (a plan ready to run), `run` (one evaluation), [`profile`] (what it took), [`trace`] (for Perfetto).
+
+pub mod profile;
+mod run;
+pub mod schedule;
+pub mod server;
+pub mod trace;
+pub mod weights;
+
+pub use profile::{OpTiming, Profile, Progress};
+pub use server::{Evaluation, Server, ServerOptions};
+pub use trace::write_trace;

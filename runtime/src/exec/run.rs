@@ -1,0 +1,345 @@
+//! One evaluation: instructions start when their operands are there, on the threads of the current rayon pool.
+//!
+//! An instruction that finishes counts down those that wait for its results; it goes on with the first that is ready
+//! and hands the others to the pool, so that nothing ever waits for a dependency. Hot ops are parallel inside, on the
+//! same pool. A register is emptied by its last reader, which may then compute in place.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use super::profile::{OpTiming, Profile, Progress};
+use super::server::{Evaluation, Server};
+use super::weights::{factor_encoding, summand_encoding};
+use crate::ckks::Ciphertext;
+use crate::ckks::params::Parameters;
+use crate::error::{Error, Result};
+use crate::plan::{CipherType, Counts, Op, Register, ScalePower};
+
+/// Scales closer than this, relatively, differ by rounding only.
+const SCALE_TOLERANCE: f64 = 1.0 / (1u64 << 30) as f64;
+
+/// The scale that a type stands for.
+pub(super) fn scale_of(params: &Parameters, level: usize, power: ScalePower) -> f64 {
+    let scale = params.scale(level);
+    match power {
+        ScalePower::Canonical => scale,
+        ScalePower::Squared => scale * scale,
+    }
+}
+
+pub(super) struct Run<'a> {
+    server: &'a Server,
+    progress: &'a (dyn Fn(Progress) + Sync),
+    start: Instant,
+    registers: Vec<Mutex<Option<Arc<Ciphertext>>>>,
+    reads_left: Vec<AtomicUsize>,
+    operands_missing: Vec<AtomicUsize>,
+    done: Mutex<Done>,
+    total_weight: f64,
+    failed: AtomicBool,
+    failure: Mutex<Option<(usize, Error)>>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(server: &'a Server, inputs: &[Ciphertext], progress: &'a (dyn Fn(Progress) + Sync)) -> Self {
+        let schedule = &server.schedule;
+        let run = Self {
+            server,
+            progress,
+            start: Instant::now(),
+            registers: schedule.users.iter().map(|_| Mutex::new(None)).collect(),
+            reads_left: schedule
+                .users
+                .iter()
+                .map(|users| AtomicUsize::new(users.len()))
+                .collect(),
+            operands_missing: schedule
+                .operands
+                .iter()
+                .map(|operands| AtomicUsize::new(operands.len()))
+                .collect(),
+            done: Mutex::new(Done {
+                timings: Vec::with_capacity(schedule.operands.len()),
+                weight: 0.0,
+            }),
+            total_weight: schedule.weights.iter().sum(),
+            failed: AtomicBool::new(false),
+            failure: Mutex::new(None),
+        };
+        for (register, input) in inputs.iter().enumerate() {
+            run.store(register, input.clone());
+        }
+        run
+    }
+
+    /// Runs everything.
+    pub(super) fn finish(&self) -> Result<Evaluation> {
+        let n_inputs = self.server.schedule.first_result[0];
+        rayon::scope(|scope| {
+            let ready = self.made_ready(0..n_inputs);
+            for instruction in ready {
+                scope.spawn(move |scope| self.chain(scope, instruction));
+            }
+        });
+        if let Some((_, error)) = lock(&self.failure).take() {
+            return Err(error);
+        }
+        let program = self.server.plan.program();
+        let outputs = program
+            .outputs
+            .iter()
+            .flatten()
+            .map(|register| self.output(*register))
+            .collect::<Result<_>>()?;
+        let wall = self.start.elapsed();
+        let mut timings = std::mem::take(&mut lock(&self.done).timings);
+        timings.sort_unstable_by_key(|timing| timing.instruction);
+        Ok(Evaluation {
+            outputs,
+            profile: Profile {
+                wall,
+                timings,
+                counts: Counts::of_program(program),
+            },
+        })
+    }
+
+    /// Executes an instruction, then one that it made ready, and so on; spawns the others.
+    fn chain<'s>(&'s self, scope: &rayon::Scope<'s>, first: usize) {
+        let mut next = Some(first);
+        while let Some(instruction) = next.take() {
+            if self.failed.load(Ordering::Relaxed) {
+                return;
+            }
+            match self.execute(instruction) {
+                Ok(()) => {
+                    let schedule = &self.server.schedule;
+                    let results = schedule.first_result[instruction]..schedule.first_result[instruction + 1];
+                    let mut ready = self.made_ready(results).into_iter();
+                    next = ready.next();
+                    for other in ready {
+                        scope.spawn(move |scope| self.chain(scope, other));
+                    }
+                }
+                Err(error) => {
+                    self.failed.store(true, Ordering::Relaxed);
+                    let mut failure = lock(&self.failure);
+                    if failure.as_ref().is_none_or(|(earlier, _)| instruction < *earlier) {
+                        *failure = Some((instruction, error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Instructions whose last missing operand is among `registers`, which have just been written.
+    fn made_ready(&self, registers: std::ops::Range<usize>) -> Vec<usize> {
+        let mut ready = Vec::new();
+        for user in registers.flat_map(|register| &self.server.schedule.users[register]) {
+            if self.operands_missing[*user].fetch_sub(1, Ordering::AcqRel) == 1 {
+                ready.push(*user);
+            }
+        }
+        ready.sort_unstable();
+        ready
+    }
+
+    fn execute(&self, instruction: usize) -> Result<()> {
+        let start = self.start.elapsed();
+        let schedule = &self.server.schedule;
+        let first = schedule.first_result[instruction];
+        let operands = schedule.operands[instruction].iter();
+        let operands = Operands(
+            operands
+                .map(|register| Ok((*register, self.take(*register)?)))
+                .collect::<Result<_>>()?,
+        );
+        let results = self.apply(&self.server.plan.program().instructions[instruction].op, operands)?;
+        for (offset, result) in results.into_iter().enumerate() {
+            let register = first + offset;
+            let result = self.checked(result, &self.server.plan.types()[register])?;
+            if schedule.users[register].is_empty() && !schedule.is_output[register] {
+                continue;
+            }
+            self.store(register, result);
+        }
+        let timing = OpTiming {
+            instruction,
+            start,
+            end: self.start.elapsed(),
+            thread: rayon::current_thread_index().unwrap_or(0),
+        };
+        let mut done = lock(&self.done);
+        done.timings.push(timing);
+        done.weight += schedule.weights[instruction];
+        let progress = Progress {
+            done: done.timings.len(),
+            total: schedule.operands.len(),
+            fraction: done.weight / self.total_weight,
+        };
+        drop(done);
+        (self.progress)(progress);
+        Ok(())
+    }
+
+    fn apply(&self, op: &Op, mut operands: Operands) -> Result<Vec<Ciphertext>> {
+        let evaluator = &self.server.evaluator;
+        let plan = &self.server.plan;
+        let weights = &self.server.weights;
+        let one = |ciphertext: Ciphertext| Ok(vec![ciphertext]);
+        match op {
+            Op::Add { a, b } => {
+                let b = Arc::clone(operands.shared(*b)?);
+                let mut sum = operands.owned(*a)?;
+                evaluator.add_in_place(&mut sum, &b)?;
+                one(sum)
+            }
+            Op::Sub { a, b } => {
+                let b = Arc::clone(operands.shared(*b)?);
+                let mut difference = operands.owned(*a)?;
+                evaluator.sub_in_place(&mut difference, &b)?;
+                one(difference)
+            }
+            Op::Neg { x } => one(evaluator.neg(operands.shared(*x)?)),
+            Op::AddPlain { x, value } => {
+                let ty = plan.types()[x.index()];
+                let encoding = summand_encoding(evaluator, ty.level, ty.scale);
+                let plaintext = weights.plaintext(plan, *value, ty.slots, &encoding)?;
+                one(evaluator.add_plain(operands.shared(*x)?, &plaintext)?)
+            }
+            Op::MulPlain { x, value, level } => {
+                let ty = plan.types()[x.index()];
+                let encoding = factor_encoding(evaluator, ty.level, *level)?;
+                let plaintext = weights.plaintext(plan, *value, ty.slots, &encoding)?;
+                one(evaluator.mul_plain(&*self.lowered(operands.shared(*x)?, *level)?, &plaintext)?)
+            }
+            Op::AddScalar { x, by } => {
+                let mut sum = operands.owned(*x)?;
+                evaluator.add_scalar_in_place(&mut sum, *by)?;
+                one(sum)
+            }
+            Op::MulScalar { x, by, level } => {
+                one(evaluator.mul_scalar(&*self.lowered(operands.shared(*x)?, *level)?, *by)?)
+            }
+            Op::Mul { a, b } if a == b => one(evaluator.square(operands.shared(*a)?)?),
+            Op::Mul { a, b } => one(evaluator.mul(operands.shared(*a)?, operands.shared(*b)?)?),
+            Op::Relinearize { x } => {
+                let mut x = operands.owned(*x)?;
+                evaluator.relinearize_in_place(&mut x)?;
+                one(x)
+            }
+            Op::RelinearizeRescale { x } => {
+                let mut x = operands.owned(*x)?;
+                evaluator.relinearize_rescale_in_place(&mut x)?;
+                one(x)
+            }
+            Op::Rescale { x } => one(evaluator.rescale(operands.shared(*x)?)?),
+            Op::DropLevel { x, to } => one(evaluator.adjust_to(operands.shared(*x)?, *to)?),
+            Op::Rotate { x, by } => match by[..] {
+                [step] => one(evaluator.rotate(operands.shared(*x)?, step)?),
+                _ => evaluator.rotate_hoisted(operands.shared(*x)?, by),
+            },
+            Op::Conjugate { x } => one(evaluator.conjugate(operands.shared(*x)?)?),
+            Op::LinearTransform { xs, transform, level } => {
+                let inputs: Vec<&Arc<Ciphertext>> = xs.iter().map(|x| operands.shared(*x)).collect::<Result<_>>()?;
+                let inputs: Vec<&Ciphertext> = inputs.into_iter().map(|input| &**input).collect();
+                let shape = &self.server.shapes[*transform];
+                let encoding = evaluator.diagonal_encoding(shape, *level, inputs[0].scale())?;
+                let diagonals = weights.diagonals(plan, &plan.program().transforms[*transform], &encoding)?;
+                evaluator.linear_transform(&inputs, shape, &diagonals, *level)
+            }
+            Op::PolyEval { x, polynomial, level } => {
+                let poly = &self.server.polynomials[*polynomial];
+                one(evaluator.poly_eval(&*self.lowered(operands.shared(*x)?, *level)?, poly)?)
+            }
+        }
+    }
+
+    /// The ciphertext without the limbs above `level`, its scale being kept.
+    fn lowered(&self, x: &Arc<Ciphertext>, level: usize) -> Result<Arc<Ciphertext>> {
+        if x.level() == level {
+            return Ok(Arc::clone(x));
+        }
+        Ok(Arc::new(self.server.evaluator.drop_level(x, level)?))
+    }
+
+    /// Checks a result against its type, and takes the rounding of doubles off its scale.
+    fn checked(&self, mut result: Ciphertext, ty: &CipherType) -> Result<Ciphertext> {
+        let expected = scale_of(self.server.evaluator.params(), ty.level, ty.scale);
+        let what = "a plan's instruction";
+        if result.level() != ty.level {
+            return Err(Error::LevelMismatch {
+                what,
+                left: result.level(),
+                right: ty.level,
+            });
+        }
+        if (result.scale() / expected - 1.0).abs() > SCALE_TOLERANCE {
+            return Err(Error::ScaleMismatch {
+                what,
+                left_log2: result.scale().log2(),
+                right_log2: expected.log2(),
+            });
+        }
+        result.set_scale(expected);
+        Ok(result)
+    }
+
+    fn store(&self, register: usize, ciphertext: Ciphertext) {
+        *lock(&self.registers[register]) = Some(Arc::new(ciphertext));
+    }
+
+    /// Reads a register; the last reader empties it unless it is a result of the program.
+    fn take(&self, register: usize) -> Result<Arc<Ciphertext>> {
+        let mut slot = lock(&self.registers[register]);
+        let is_last = self.reads_left[register].fetch_sub(1, Ordering::AcqRel) == 1;
+        let value = if is_last && !self.server.schedule.is_output[register] {
+            slot.take()
+        } else {
+            slot.clone()
+        };
+        value.ok_or_else(|| empty(register))
+    }
+
+    fn output(&self, register: Register) -> Result<Ciphertext> {
+        let value = lock(&self.registers[register.index()]).clone();
+        value.map(Arc::unwrap_or_clone).ok_or_else(|| empty(register.index()))
+    }
+}
+
+/// The operands of an instruction by register.
+struct Operands(BTreeMap<usize, Arc<Ciphertext>>);
+
+impl Operands {
+    fn shared(&self, register: Register) -> Result<&Arc<Ciphertext>> {
+        self.0.get(&register.index()).ok_or_else(|| empty(register.index()))
+    }
+
+    /// The ciphertext itself where nobody else reads it any more, otherwise a copy.
+    fn owned(&mut self, register: Register) -> Result<Ciphertext> {
+        let ciphertext = self
+            .0
+            .remove(&register.index())
+            .ok_or_else(|| empty(register.index()))?;
+        Ok(Arc::unwrap_or_clone(ciphertext))
+    }
+}
+
+/// What is behind us.
+struct Done {
+    timings: Vec<OpTiming>,
+    weight: f64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn empty(register: usize) -> Error {
+    Error::InvalidPlan {
+        place: format!("register {register}"),
+        reason: "read while it is empty".into(),
+    }
+}

@@ -1,0 +1,85 @@
+//! Dependencies of a program: which instruction waits for which, and when a register is dead.
+//!
+//! Assumes a checked plan. O(operands) time and space.
+
+use crate::plan::{CipherType, Counts, Plan};
+
+/// The dependency graph of a program.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// First result register of every instruction; one more entry for the end.
+    pub(super) first_result: Vec<usize>,
+    /// For every instruction, the distinct registers it reads.
+    pub(super) operands: Vec<Vec<usize>>,
+    /// For every register, the instructions that read it, in order.
+    pub(super) users: Vec<Vec<usize>>,
+    /// For every register, whether it is a result of the program.
+    pub(super) is_output: Vec<bool>,
+    /// For every instruction, how long it takes relative to the others.
+    pub(super) weights: Vec<f64>,
+}
+
+impl Schedule {
+    /// The schedule of a plan.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let program = plan.program();
+        let n_registers = plan.types().len();
+        let mut schedule = Self {
+            first_result: Vec::with_capacity(program.instructions.len() + 1),
+            operands: Vec::with_capacity(program.instructions.len()),
+            users: vec![Vec::new(); n_registers],
+            is_output: vec![false; n_registers],
+            weights: Vec::with_capacity(program.instructions.len()),
+        };
+        let mut next = crate::plan::Program::n_inputs(plan.client());
+        for (number, instruction) in program.instructions.iter().enumerate() {
+            schedule.first_result.push(next);
+            let mut operands: Vec<usize> = instruction.op.operands().into_iter().map(|r| r.index()).collect();
+            operands.sort_unstable();
+            operands.dedup();
+            for operand in &operands {
+                schedule.users[*operand].push(number);
+            }
+            let counts = Counts::of_op(program, &instruction.op);
+            schedule.weights.push(weight(&counts, &plan.types()[next]));
+            schedule.operands.push(operands);
+            next += program.n_results(&instruction.op);
+        }
+        schedule.first_result.push(next);
+        for register in program.outputs.iter().flatten() {
+            schedule.is_output[register.index()] = true;
+        }
+        schedule
+    }
+
+    /// Most ciphertexts alive at once when instructions run one after the other in order.
+    #[must_use]
+    pub fn peak_registers(&self) -> usize {
+        let mut reads_left: Vec<usize> = self.users.iter().map(Vec::len).collect();
+        let mut alive = self.first_result.first().copied().unwrap_or(0);
+        let mut peak = alive;
+        for (number, operands) in self.operands.iter().enumerate() {
+            let results = self.first_result[number]..self.first_result[number + 1];
+            alive += results.len();
+            peak = peak.max(alive);
+            let dead = results.filter(|register| self.users[*register].is_empty() && !self.is_output[*register]);
+            alive -= dead.count();
+            for operand in operands {
+                reads_left[*operand] -= 1;
+                if reads_left[*operand] == 0 && !self.is_output[*operand] {
+                    alive -= 1;
+                }
+            }
+        }
+        peak
+    }
+}
+
+/// Relative cost of an op: a key switch is quadratic in the limbs, a product linear.
+fn weight(counts: &Counts, ty: &CipherType) -> f64 {
+    let limbs = (ty.level + 2) as f64;
+    let key_switches = (counts.rotations + counts.relinearizations) as f64;
+    let products = (counts.pt_mults + counts.ct_mults + counts.rescales + 1) as f64;
+    limbs * limbs * key_switches + limbs * products
+}

@@ -1,0 +1,42 @@
+//! Traces of evaluations in the Trace Event Format, which Perfetto and Chrome's tracing page read.
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::profile::Profile;
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+
+/// Writes one complete event per instruction; `runs` follow each other in time.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_trace(out: &mut dyn Write, plan: &Plan, runs: &[Profile]) -> Result<()> {
+    let mut events = Vec::new();
+    let mut offset = 0.0;
+    for (number, profile) in runs.iter().enumerate() {
+        for timing in &profile.timings {
+            let instruction = &plan.program().instructions[timing.instruction];
+            events.push(json!({
+                "name": instruction.op.name(),
+                "cat": plan.program().origins[instruction.origin],
+                "ph": "X",
+                "pid": 0,
+                "tid": timing.thread,
+                "ts": offset + timing.start.as_secs_f64() * 1e6,
+                "dur": timing.duration().as_secs_f64() * 1e6,
+                "args": { "instruction": timing.instruction, "sample": number },
+            }));
+        }
+        offset += profile.wall.as_secs_f64() * 1e6;
+    }
+    let trace = json!({ "displayTimeUnit": "ms", "traceEvents": events });
+    serde_json::to_writer(&mut *out, &trace)
+        .map_err(std::io::Error::from)
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::Io {
+            what: "trace".into(),
+            reason: error.to_string(),
+        })
+}

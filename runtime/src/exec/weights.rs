@@ -1,0 +1,225 @@
+//! The plaintexts of a program: encoded ahead as far as a memory budget allows, the rest when they are used.
+//!
+//! A plaintext is identified by its vector, basis and scale, so that instructions which use a vector alike share it.
+//! Instructions are served in program order; whatever does not fit any more is read and encoded at every use. A vector
+//! of period p is encoded on p slots: the polynomial is the same as that of its repetition, and the transform smaller.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::ckks::Plaintext;
+use crate::ckks::encoding::{Complex64, Encoder};
+use crate::ckks::eval::{DiagonalEncoding, DiagonalSource, Evaluator};
+use crate::ckks::linear::{DiagonalIdx, LinearTransform};
+use crate::error::{Error, Result};
+use crate::plan::{Op, Plan, ScalePower, Transform, VectorId};
+use crate::ring::Basis;
+
+/// How a vector is encoded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Encoding {
+    basis: Basis,
+    scale: f64,
+}
+
+type Key = (VectorId, usize, bool, u64);
+
+impl Encoding {
+    fn key(&self, vector: VectorId) -> Key {
+        (vector, self.basis.q_limbs, self.basis.special, self.scale.to_bits())
+    }
+}
+
+/// The plaintexts of one plan.
+pub struct Weights {
+    encoder: Encoder,
+    encoded: HashMap<Key, Plaintext>,
+    bytes: u64,
+    n_plaintexts: usize,
+}
+
+impl Weights {
+    /// Encodes the plaintexts of `plan` until the next one would exceed `budget` bytes. `shapes` are those of the
+    /// plan's transforms.
+    pub(super) fn new(plan: &Plan, shapes: &[LinearTransform], evaluator: &Evaluator, budget: u64) -> Result<Self> {
+        let params = evaluator.params();
+        let mut weights = Self {
+            encoder: Encoder::new(params),
+            encoded: HashMap::new(),
+            bytes: 0,
+            n_plaintexts: 0,
+        };
+        let mut known: BTreeSet<Key> = BTreeSet::new();
+        for instruction in &plan.program().instructions {
+            let (vectors, encoding) = uses(plan, &instruction.op, shapes, evaluator)?;
+            let Some(encoding) = encoding else { continue };
+            let special = if encoding.basis.special { params.p().len() } else { 0 };
+            let each = ((encoding.basis.q_limbs + special) * params.n() * size_of::<u64>()) as u64;
+            let new: BTreeSet<VectorId> = vectors.into_iter().filter(|v| known.insert(encoding.key(*v))).collect();
+            weights.n_plaintexts += new.len();
+            let room = (budget.saturating_sub(weights.bytes) / each) as usize;
+            let ahead: BTreeSet<VectorId> = new.into_iter().take(room).collect();
+            weights.bytes += each * ahead.len() as u64;
+            let encoded: Vec<(Key, Plaintext)> = plan
+                .constants()
+                .read(&ahead)?
+                .into_par_iter()
+                .map(|(id, values)| Ok((encoding.key(id), weights.encode(&values, &encoding)?)))
+                .collect::<Result<_>>()?;
+            weights.encoded.extend(encoded);
+        }
+        Ok(weights)
+    }
+
+    /// Bytes of all plaintexts that were encoded ahead.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Plaintexts that were encoded ahead.
+    #[must_use]
+    pub fn n_ahead(&self) -> usize {
+        self.encoded.len()
+    }
+
+    /// Plaintexts of the program.
+    #[must_use]
+    pub fn n_plaintexts(&self) -> usize {
+        self.n_plaintexts
+    }
+
+    /// The plaintext of a single vector for a ciphertext of `slots` slots.
+    pub(super) fn plaintext(&self, plan: &Plan, id: VectorId, slots: usize, encoding: &Encoding) -> Result<Plaintext> {
+        let mut plaintext = match self.encoded.get(&encoding.key(id)) {
+            Some(plaintext) => plaintext.clone(),
+            None => {
+                let read = plan.constants().read(&BTreeSet::from([id]))?;
+                let values = read.get(&id).map_or(&[][..], |values| values);
+                self.encode(values, encoding)?
+            }
+        };
+        plaintext.slots = slots;
+        Ok(plaintext)
+    }
+
+    /// The diagonals of a transform, with those read that are not encoded yet.
+    pub(super) fn diagonals<'a>(
+        &'a self,
+        plan: &Plan,
+        transform: &'a Transform,
+        encoding: &DiagonalEncoding,
+    ) -> Result<TransformDiagonals<'a>> {
+        let encoding = Encoding {
+            basis: encoding.basis,
+            scale: encoding.scale,
+        };
+        let vectors = transform.diagonals.iter().map(|diagonal| diagonal.vector);
+        let missing = vectors
+            .filter(|id| !self.encoded.contains_key(&encoding.key(*id)))
+            .collect();
+        Ok(TransformDiagonals {
+            weights: self,
+            transform,
+            values: plan.constants().read(&missing)?,
+        })
+    }
+
+    fn encode(&self, values: &[f64], encoding: &Encoding) -> Result<Plaintext> {
+        let complex = values.iter().map(|value| Complex64::from(*value));
+        self.encoder
+            .encode_over(complex, values.len(), encoding.basis, encoding.scale)
+    }
+}
+
+/// The vectors an op multiplies or adds, and how it wants them.
+fn uses(
+    plan: &Plan,
+    op: &Op,
+    shapes: &[LinearTransform],
+    evaluator: &Evaluator,
+) -> Result<(Vec<VectorId>, Option<Encoding>)> {
+    Ok(match op {
+        Op::AddPlain { x, value } => {
+            let ty = plan.types()[x.index()];
+            (vec![*value], Some(summand_encoding(evaluator, ty.level, ty.scale)))
+        }
+        Op::MulPlain { x, value, level } => {
+            let encoding = factor_encoding(evaluator, plan.types()[x.index()].level, *level)?;
+            (vec![*value], Some(encoding))
+        }
+        Op::LinearTransform { xs, transform, level } => {
+            let scale = evaluator.params().scale(plan.types()[xs[0].index()].level);
+            let encoding = evaluator.diagonal_encoding(&shapes[*transform], *level, scale)?;
+            let vectors = plan.program().transforms[*transform]
+                .diagonals
+                .iter()
+                .map(|diagonal| diagonal.vector);
+            let encoding = Encoding {
+                basis: encoding.basis,
+                scale: encoding.scale,
+            };
+            (vectors.collect(), Some(encoding))
+        }
+        Op::Add { .. }
+        | Op::Sub { .. }
+        | Op::Neg { .. }
+        | Op::AddScalar { .. }
+        | Op::MulScalar { .. }
+        | Op::Mul { .. }
+        | Op::Relinearize { .. }
+        | Op::RelinearizeRescale { .. }
+        | Op::Rescale { .. }
+        | Op::DropLevel { .. }
+        | Op::Rotate { .. }
+        | Op::Conjugate { .. }
+        | Op::PolyEval { .. } => (Vec::new(), None),
+    })
+}
+
+/// For a plaintext that is added at a level and scale.
+pub(super) fn summand_encoding(evaluator: &Evaluator, level: usize, scale: ScalePower) -> Encoding {
+    Encoding {
+        basis: Basis::q(level),
+        scale: super::run::scale_of(evaluator.params(), level, scale),
+    }
+}
+
+/// For a plaintext that multiplies, at `level`, a ciphertext with the canonical scale of `from`.
+pub(super) fn factor_encoding(evaluator: &Evaluator, from: usize, level: usize) -> Result<Encoding> {
+    Ok(Encoding {
+        basis: Basis::q(level),
+        scale: evaluator.plain_scale(level, evaluator.params().scale(from))?,
+    })
+}
+
+/// A transform's diagonals: from memory where they were encoded ahead, otherwise encoded now.
+pub(super) struct TransformDiagonals<'a> {
+    weights: &'a Weights,
+    transform: &'a Transform,
+    values: BTreeMap<VectorId, Arc<[f64]>>,
+}
+
+impl DiagonalSource for TransformDiagonals<'_> {
+    fn diagonal(&self, idx: DiagonalIdx, encoding: &DiagonalEncoding) -> Result<Cow<'_, Plaintext>> {
+        let missing = || Error::InvalidLinearTransform {
+            reason: format!("there is no diagonal for {idx:?}"),
+        };
+        let place = (idx.out, idx.giant, idx.input, idx.baby);
+        let diagonals = &self.transform.diagonals;
+        let found = diagonals.binary_search_by_key(&place, |d| (d.out, d.giant, d.input, d.baby));
+        let vector = diagonals[found.map_err(|_| missing())?].vector;
+        let encoding = Encoding {
+            basis: encoding.basis,
+            scale: encoding.scale,
+        };
+        if let Some(plaintext) = self.weights.encoded.get(&encoding.key(vector)) {
+            return Ok(Cow::Borrowed(plaintext));
+        }
+        let values = self.values.get(&vector).ok_or_else(missing)?;
+        Ok(Cow::Owned(self.weights.encode(values, &encoding)?))
+    }
+}

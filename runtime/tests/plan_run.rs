@@ -1,0 +1,388 @@
+//! Plans run on ciphertexts against the same plans run on slot vectors, at insecure and at 128-bit parameters.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aphelion_runtime::ckks::keys::KeyRequest;
+use aphelion_runtime::ckks::params::{ChainRequest, ParametersLiteral, SecretDistribution, Security};
+use aphelion_runtime::ckks::polynomial::{Basis, Polynomial};
+use aphelion_runtime::client::Client;
+use aphelion_runtime::error::Error;
+use aphelion_runtime::exec::{Server, ServerOptions, write_trace};
+use aphelion_runtime::plan::{
+    ClientPart, ConstantWriter, Diagonal, Digit, InputPort, Instruction, ModelInfo, Op, OutputPort, Packing, Plan,
+    Program, Register, Report, Transform, VectorId,
+};
+use aphelion_runtime::ring::SecretRng;
+
+const LEVELS: usize = 5;
+
+fn parameters(log_n: u32, security: Security) -> ParametersLiteral {
+    ParametersLiteral::choose(&ChainRequest {
+        log_n,
+        levels: LEVELS,
+        log_scale: 40.0,
+        log_q0: 48.0,
+        dnum: 3,
+        secret: SecretDistribution::UniformTernary,
+        security,
+    })
+    .unwrap()
+}
+
+fn packing(slots: usize) -> Packing {
+    Packing {
+        shape: vec![slots],
+        slots,
+        period: slots,
+        ciphertexts: 1,
+        digits: vec![Digit {
+            axis: 0,
+            extent: slots,
+            stride: 1,
+        }],
+    }
+}
+
+/// Every op once at least, on two inputs of `slots` slots.
+fn plan(parameters: ParametersLiteral, slots: usize) -> Plan {
+    let mut constants = ConstantWriter::new();
+    let vector = |constants: &mut ConstantWriter, period: usize, seed: usize| {
+        let values: Vec<f64> = (0..period).map(|i| 0.4 * ((3 * i + 7 * seed) as f64).sin()).collect();
+        constants.add(&values).unwrap()
+    };
+    let mut diagonals = Vec::new();
+    for (out, giant, input, baby) in [
+        (0, 0, 0, 0),
+        (0, 0, 0, 1),
+        (0, 0, 1, 1),
+        (0, 4, 0, 1),
+        (0, 4, 1, 0),
+        (1, 0, 1, 0),
+        (1, 4, 0, 0),
+        (1, 4, 0, 3),
+    ] {
+        diagonals.push(Diagonal {
+            out,
+            giant,
+            input,
+            baby,
+            vector: vector(&mut constants, 16, diagonals.len()),
+        });
+    }
+    let bias = vector(&mut constants, slots, 100);
+    let factor = vector(&mut constants, 4, 101);
+    let r = Register;
+    let ops = vec![
+        // 2, 3: level 4
+        Op::LinearTransform {
+            xs: vec![r(0), r(1)],
+            transform: 0,
+            level: 5,
+        },
+        Op::AddPlain { x: r(2), value: bias },
+        Op::Mul { a: r(4), b: r(3) },
+        Op::RelinearizeRescale { x: r(5) },
+        Op::Mul { a: r(3), b: r(3) },
+        Op::Relinearize { x: r(7) },
+        Op::Rescale { x: r(8) },
+        // 10: level 3
+        Op::Sub { a: r(6), b: r(9) },
+        Op::PolyEval {
+            x: r(10),
+            polynomial: 0,
+            level: 2,
+        },
+        // 12: x0 dropped from level 5 to 0
+        Op::DropLevel { x: r(0), to: 0 },
+        Op::Add { a: r(11), b: r(12) },
+        Op::Rotate {
+            x: r(13),
+            by: vec![1, 2],
+        },
+        Op::Sub { a: r(14), b: r(15) },
+        Op::Neg { x: r(16) },
+        Op::AddScalar { x: r(17), by: 0.125 },
+        // 19: from level 5 to 1
+        Op::MulPlain {
+            x: r(1),
+            value: factor,
+            level: 2,
+        },
+        Op::Rescale { x: r(19) },
+        Op::MulScalar {
+            x: r(20),
+            by: -1.5,
+            level: 1,
+        },
+        Op::Rescale { x: r(21) },
+        Op::Conjugate { x: r(22) },
+        Op::Add { a: r(18), b: r(23) },
+    ];
+    let port = |name: &str| InputPort {
+        name: name.into(),
+        packing: packing(slots),
+        scale: 1.0,
+        level: LEVELS,
+        range: Some((-1.0, 1.0)),
+    };
+    let client = ClientPart {
+        model: ModelInfo {
+            name: "ops".into(),
+            hash: "00".into(),
+        },
+        parameters,
+        inputs: vec![port("a"), port("b")],
+        outputs: vec![
+            OutputPort {
+                name: "y".into(),
+                packing: packing(slots),
+                scale: 2.0,
+                client_ops: vec![],
+            },
+            OutputPort {
+                name: "z".into(),
+                packing: packing(slots),
+                scale: 1.0,
+                client_ops: vec![],
+            },
+        ],
+        keys: KeyRequest {
+            relin: Some(4),
+            conjugation: Some(0),
+            rotations: BTreeMap::from([(1, 5), (2, 0), (3, 5), (4, 5)]),
+        },
+    };
+    let program = Program {
+        instructions: ops.into_iter().map(|op| Instruction { op, origin: 0 }).collect(),
+        outputs: vec![vec![r(24)], vec![r(10)]],
+        transforms: vec![Transform {
+            slots,
+            n_inputs: 2,
+            n_outputs: 2,
+            diagonals,
+        }],
+        polynomials: vec![Polynomial::new(Basis::Chebyshev, vec![0.25, 0.5, -0.25, 0.125]).unwrap()],
+        origins: vec!["all ops".into()],
+        report: Report::default(),
+    };
+    Plan::new(client, program, constants.finish().unwrap()).unwrap()
+}
+
+/// The plan on slot vectors.
+fn clear(plan: &Plan, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let program = plan.program();
+    let all: BTreeSet<_> = (0..plan.constants().len() as u32).map(VectorId).collect();
+    let constants = plan.constants().read(&all).unwrap();
+    let rotate = |x: &[f64], by: usize| -> Vec<f64> { (0..x.len()).map(|i| x[(i + by) % x.len()]).collect() };
+    let zip = |a: &[f64], b: &[f64], f: fn(f64, f64) -> f64| -> Vec<f64> {
+        a.iter().zip(b.iter().cycle()).map(|(a, b)| f(*a, *b)).collect()
+    };
+    let mut values: Vec<Vec<f64>> = inputs.to_vec();
+    for instruction in &program.instructions {
+        let get = |register: &Register| values[register.index()].clone();
+        let results = match &instruction.op {
+            Op::Add { a, b } => vec![zip(&get(a), &get(b), |a, b| a + b)],
+            Op::Sub { a, b } => vec![zip(&get(a), &get(b), |a, b| a - b)],
+            Op::Mul { a, b } => vec![zip(&get(a), &get(b), |a, b| a * b)],
+            Op::Neg { x } => vec![get(x).iter().map(|x| -x).collect()],
+            Op::AddPlain { x, value } => vec![zip(&get(x), &constants[value], |a, b| a + b)],
+            Op::MulPlain { x, value, .. } => vec![zip(&get(x), &constants[value], |a, b| a * b)],
+            Op::AddScalar { x, by } => vec![zip(&get(x), &[*by], |a, b| a + b)],
+            Op::MulScalar { x, by, .. } => vec![zip(&get(x), &[*by], |a, b| a * b)],
+            Op::Relinearize { x }
+            | Op::RelinearizeRescale { x }
+            | Op::Rescale { x }
+            | Op::DropLevel { x, .. }
+            | Op::Conjugate { x } => vec![get(x)],
+            Op::Rotate { x, by } => by.iter().map(|by| rotate(&get(x), *by)).collect(),
+            Op::LinearTransform { xs, transform, .. } => {
+                let transform = &program.transforms[*transform];
+                let mut outs = vec![vec![0.0; transform.slots]; transform.n_outputs];
+                for d in &transform.diagonals {
+                    let product = zip(&rotate(&get(&xs[d.input]), d.baby), &constants[&d.vector], |a, b| a * b);
+                    outs[d.out] = zip(&outs[d.out], &rotate(&product, d.giant), |a, b| a + b);
+                }
+                outs
+            }
+            Op::PolyEval { x, polynomial, .. } => {
+                vec![
+                    get(x)
+                        .iter()
+                        .map(|x| program.polynomials[*polynomial].evaluate(*x))
+                        .collect(),
+                ]
+            }
+        };
+        values.extend(results);
+    }
+    let ports = plan.client().outputs.iter().zip(&program.outputs);
+    ports
+        .map(|(port, registers)| values[registers[0].index()].iter().map(|x| x * port.scale).collect())
+        .collect()
+}
+
+fn samples(slots: usize, seed: usize) -> Vec<Vec<f64>> {
+    let sample = |salt: usize| (0..slots).map(|i| ((i * 13 + seed + salt) as f64).cos()).collect();
+    vec![sample(0), sample(50)]
+}
+
+fn largest_error(found: &[Vec<f64>], expected: &[Vec<f64>]) -> f64 {
+    let pairs = found.iter().flatten().zip(expected.iter().flatten());
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+fn run(plan: &Plan, slots: usize, options: &ServerOptions) -> (f64, Vec<Vec<f64>>) {
+    let client = Client::new(plan.client().clone()).unwrap();
+    let mut rng = SecretRng::from_seed([1; 32]);
+    let secret = client.secret_key(&mut rng);
+    let server = Server::new(
+        plan.clone(),
+        client.evaluation_keys(&secret, &mut rng).unwrap(),
+        options,
+    )
+    .unwrap();
+    let inputs = samples(slots, 3);
+    let ciphertexts = client.encrypt(&secret, &inputs, &mut rng).unwrap();
+    let done = std::sync::Mutex::new(Vec::new());
+    let result = server
+        .evaluate(&ciphertexts, &|progress| done.lock().unwrap().push(progress))
+        .unwrap();
+    let n = plan.program().instructions.len();
+    assert_eq!(result.profile.timings.len(), n);
+    let mut done = done.into_inner().unwrap();
+    done.sort_by_key(|progress| progress.done);
+    assert_eq!(
+        done.iter().map(|progress| progress.done).collect::<Vec<_>>(),
+        (1..=n).collect::<Vec<_>>()
+    );
+    assert!((done[n - 1].fraction - 1.0).abs() < 1e-9);
+    let outputs = client.decrypt(&secret, &result.outputs).unwrap();
+    (largest_error(&outputs, &clear(plan, &inputs)), outputs)
+}
+
+#[test]
+fn every_op_agrees_with_cleartext_at_a_small_ring() {
+    for slots in [512, 64] {
+        let plan = plan(parameters(10, Security::None), slots);
+        let (error, ahead) = run(&plan, slots, &ServerOptions::default());
+        assert!(error < 1e-6, "{slots} slots: error {error}");
+        let (_, lazy) = run(&plan, slots, &ServerOptions { weight_bytes: 0 });
+        assert_eq!(ahead, lazy, "encoding ahead or just in time gives the same bits");
+    }
+}
+
+#[test]
+fn every_op_agrees_with_cleartext_at_128_bits() {
+    let slots = 1 << 13;
+    let plan = plan(parameters(14, Security::Classical128), slots);
+    let (error, _) = run(&plan, slots, &ServerOptions::default());
+    assert!(error < 1e-5, "error {error}");
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let plan = plan(parameters(10, Security::None), 512);
+    let outputs: Vec<_> = [1, 2, 5]
+        .into_iter()
+        .map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| run(&plan, 512, &ServerOptions::default()).1)
+        })
+        .collect();
+    assert_eq!(outputs[0], outputs[1]);
+    assert_eq!(outputs[0], outputs[2]);
+}
+
+#[test]
+fn memory_for_weights_is_bounded() {
+    let plan = plan(parameters(10, Security::None), 512);
+    let client = Client::new(plan.client().clone()).unwrap();
+    let mut rng = SecretRng::from_seed([2; 32]);
+    let secret = client.secret_key(&mut rng);
+    let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
+    let ahead = |weight_bytes: u64| {
+        let server = Server::new(plan.clone(), keys.clone(), &ServerOptions { weight_bytes }).unwrap();
+        let weights = server.weights();
+        assert!(weights.bytes() <= weight_bytes);
+        (weights.n_ahead(), weights.n_plaintexts())
+    };
+    assert_eq!(ahead(0), (0, 10));
+    assert_eq!(ahead(u64::MAX), (10, 10));
+    let (some, all) = ahead(200_000);
+    assert!(some > 0 && some < all, "{some} of {all}");
+    let server = Server::new(plan.clone(), keys, &ServerOptions::default()).unwrap();
+    let peak = server.schedule().peak_registers();
+    assert!((4..8).contains(&peak), "{peak} ciphertexts at once");
+}
+
+#[test]
+fn wrong_inputs_and_keys_are_refused() {
+    let plan = plan(parameters(10, Security::None), 512);
+    let client = Client::new(plan.client().clone()).unwrap();
+    let mut rng = SecretRng::from_seed([3; 32]);
+    let secret = client.secret_key(&mut rng);
+    let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
+    let server = Server::new(plan.clone(), keys, &ServerOptions::default()).unwrap();
+    let mut inputs = client.encrypt(&secret, &samples(512, 0), &mut rng).unwrap();
+    let refused = |inputs: &[_]| server.evaluate(inputs, &|_| ()).err().unwrap().to_string();
+    assert!(refused(&inputs[..1]).contains("the plan takes 2"));
+    inputs[1].set_scale(3.0);
+    assert!(refused(&inputs).contains("ciphertext 1"));
+
+    let mut part = plan.client().clone();
+    part.keys.rotations.remove(&3);
+    let fewer = Client::new(part).unwrap().evaluation_keys(&secret, &mut rng).unwrap();
+    let missing = Server::new(plan.clone(), fewer, &ServerOptions::default())
+        .err()
+        .unwrap();
+    assert!(
+        matches!(missing, Error::MissingRotationKey { step: 3, level: 5 }),
+        "{missing}"
+    );
+
+    let other = self::plan(parameters(11, Security::None), 512);
+    let other = Client::new(other.client().clone()).unwrap();
+    let foreign = other.secret_key(&mut rng);
+    let foreign = other.evaluation_keys(&foreign, &mut rng).unwrap();
+    let refused = Server::new(plan, foreign, &ServerOptions::default()).err().unwrap();
+    assert!(matches!(refused, Error::ParameterMismatch { .. }), "{refused}");
+}
+
+#[test]
+fn ranges_are_checked_by_the_client() {
+    let client = Client::new(plan(parameters(10, Security::None), 64).client().clone()).unwrap();
+    let mut values = samples(64, 0);
+    assert!(client.check_ranges(&values).is_empty());
+    values[1][5] = 2.5;
+    let warnings = client.check_ranges(&values);
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(
+        (warnings[0].input.as_str(), warnings[0].outside, warnings[0].found.1),
+        ("b", 1, 2.5)
+    );
+}
+
+#[test]
+fn traces_are_json_with_one_event_per_instruction() {
+    let plan = plan(parameters(10, Security::None), 64);
+    let client = Client::new(plan.client().clone()).unwrap();
+    let mut rng = SecretRng::from_seed([4; 32]);
+    let secret = client.secret_key(&mut rng);
+    let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
+    let server = Server::new(plan.clone(), keys, &ServerOptions::default()).unwrap();
+    let inputs = client.encrypt(&secret, &samples(64, 0), &mut rng).unwrap();
+    let profile = server.evaluate(&inputs, &|_| ()).unwrap().profile;
+    let by_op = profile.by_op(plan.program());
+    assert_eq!((by_op["rescale"].0, by_op["linear_transform"].0), (3, 1));
+    assert_eq!(profile.by_origin(plan.program()).len(), 1);
+    let mut trace = Vec::new();
+    write_trace(&mut trace, &plan, &[profile.clone(), profile]).unwrap();
+    let trace: serde_json::Value = serde_json::from_slice(&trace).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    assert_eq!(events.len(), 2 * plan.program().instructions.len());
+    assert!(
+        events
+            .iter()
+            .all(|event| event["ph"] == "X" && event["dur"].as_f64().is_some())
+    );
+}
