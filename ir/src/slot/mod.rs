@@ -4,15 +4,19 @@
 //! Invariant: every linear operator is one `linear` op, a sparse matrix between two layouts ([`Kernel`]).
 //! Invariant: an op never reads a slot that its operand's layout calls unused, unless that slot is zero.
 
+mod diagonals;
 mod infer;
+mod interp;
 mod layout;
 mod linear_map;
 mod ops;
 mod packing;
 mod polynomial;
 
+pub use diagonals::{DiagonalKey, DiagonalSet, Diagonals};
+pub use interp::{Interpreter, evaluate};
 pub use layout::{Digit, Layout, Unused};
-pub use linear_map::LinearMap;
+pub use linear_map::{LinearMap, RowCursor, Rows, SparseMatrix};
 pub use ops::{Kernel, PlainTensor, SlotOp};
 pub use polynomial::{Basis, Polynomial};
 

@@ -3,6 +3,12 @@
 //! Every variant is a sparse matrix from the flattened input to the flattened output; rows are enumerated lazily, so
 //! that nothing is ever densified.
 
+mod matrix;
+mod rows;
+
+pub use matrix::SparseMatrix;
+pub use rows::{RowCursor, Rows};
+
 use crate::attr_enum;
 use crate::constant::{ConstRef, ConstantPool};
 use crate::nn::Pool;
