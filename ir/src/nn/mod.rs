@@ -5,9 +5,11 @@
 
 mod func;
 mod infer;
+mod interp;
 mod ops;
 
 pub use func::Func;
+pub use interp::{Interpreter, evaluate};
 pub use ops::{NnOp, Pool};
 
 use crate::attr::Attr;
