@@ -4,8 +4,7 @@
 use aphelion_ir::ckks::Bsgs;
 use aphelion_ir::nn::{Nn, NnOp, Pool};
 use aphelion_ir::slot::{
-    DiagonalSet, Diagonals, Digit, Kernel, Layout, LinearMap, Slot, SlotOp, SparseMatrix, Unused, evaluate, pack,
-    unpack,
+    DiagonalSet, Diagonals, Digit, Kernel, Layout, LinearMap, Slot, SlotOp, SparseMatrix, Unused, evaluate,
 };
 use aphelion_ir::{ConstRef, ConstantPool, Graph, Origin, Tensor, ValueId};
 use proptest::prelude::*;
@@ -296,9 +295,9 @@ fn by_baby_and_giant_steps(d: &Diagonals, input: &Layout, output: &Layout, fold:
             .split(key.rotation, d.rotation_period)
             .expect("every rotation splits");
         let u = d.plaintext(*key, baby, giant).expect("the split fits");
-        for slot in 0..d.slots {
+        for (slot, sum) in sums[key.out_ct].iter_mut().enumerate() {
             let at = (slot + giant) % d.slots;
-            sums[key.out_ct][slot] += u[at % d.period] * x[key.in_ct][(at + baby) % d.slots];
+            *sum += u[at % d.period] * x[key.in_ct][(at + baby) % d.slots];
         }
     }
     for sum in &mut sums {
