@@ -4,10 +4,10 @@
 //! touching segments. Ensures that the reported error is the largest one seen on a grid of at least 16 points per
 //! oscillation with refined peaks, and returns the best polynomial met, converged or not.
 //!
-//! Source: Remez 1934 for the exchange; Lee, Lee, Lee, Kim, Kim, No, Kim: High-precision bootstrapping of RNS-CKKS
-//! homomorphic encryption using optimal minimax polynomial approximation, EUROCRYPT 2021, section 3 for unions of
-//! intervals (all local extrema, then the alternating subset of largest absolute sum). Linear systems are in Chebyshev
-//! basis, which keeps them well conditioned up to the largest degree allowed here.
+//! Source: Remez 1934 for the exchange; Lee, Lee, Lee, Kim, No: High-precision bootstrapping of RNS-CKKS homomorphic
+//! encryption using optimal minimax polynomial approximation and inverse sine function, EUROCRYPT 2021, for unions of
+//! intervals (all local extrema above the level, then the alternating subset of largest absolute sum). Linear systems
+//! are in Chebyshev basis, which keeps them well conditioned up to the largest degree allowed here.
 
 mod exchange;
 mod space;
@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn sign_on_two_intervals_reproduces_published_coefficients() {
-        // First stage of the composite {7, 7, 13} for relu within 2^-10, as printed by Kim, Guyot (arXiv 2306.09481).
+        // First stage of the composite {7, 7, 13} for relu within 2^-10, as printed by Kim and Guyot (IEEE TIFS 18, 2023,
+        // appendix B).
         let published = [10.8541842577442, -62.2833925211098, 114.369227820443, -62.8023496973074];
         let value = |x: f64| published.iter().rev().fold(0.0, |sum, c| sum * x * x + c) * x;
         // Its error alternates at 1, which gives the level, and at the transition, where it rises to the same value.

@@ -182,7 +182,8 @@ mod tests {
     #[test]
     fn finds_the_published_degrees() {
         // Lee, Lee, No, Kim (IEEE TDSC 2022), optimal degrees for comparison with alpha bits: transition 2^-alpha, and
-        // error 2^(1 - alpha) in sign.
+        // error 2^(1 - alpha) in sign. For alpha = 10, {7, 7, 13, 15} and {7, 7, 7, 27} need as much by that paper's counts,
+        // so that only the cost can be compared.
         let published: [(i32, &[usize]); 8] = [
             (4, &[27]),
             (5, &[7, 13]),
