@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use aphelion_runtime::ring::{Backend, NttTable, find_ntt_primes};
+use aphelion_runtime::ring::{Backend, Basis, Domain, NttTable, Poly, RingContext, find_ntt_primes, uniform};
 
 /// Time spent per row; short, since the median settles after a few dozen runs.
 const BUDGET: Duration = Duration::from_millis(150);
@@ -52,6 +52,55 @@ fn transforms(filter: &str, backend: Backend) {
     }
 }
 
+/// Limb-wise and modulus-changing operations at the sizes of the 128-bit sets: (log2 N, ciphertext primes, special primes).
+fn operations(filter: &str, backend: Backend) {
+    for (log_n, q_count, p_count) in [(14, 8, 2), (15, 14, 4), (16, 27, 8)] {
+        let p = find_ntt_primes(log_n + 1, 49, p_count, &[]).expect("primes of this size exist");
+        let q = find_ntt_primes(log_n + 1, 45, q_count, &[]).expect("primes of this size exist");
+        let ring = RingContext::with_backend(log_n, &q, &p, backend).expect("the primes fit the ring");
+        let level = q_count - 1;
+        let x = uniform(&ring, Basis::qp(level), Domain::Eval, &[1; 32]);
+        let y = uniform(&ring, Basis::qp(level), Domain::Eval, &[2; 32]);
+        let x_q = x.restricted(Basis::q(level));
+        let mut run = |name: &str, body: &mut dyn FnMut()| {
+            row(filter, &format!("{name}_{q_count}q{p_count}p"), log_n, backend, body)
+        };
+
+        let mut sum = x.clone();
+        run("add", &mut || sum.add_assign(black_box(&y)));
+        run("mul", &mut || sum.mul_assign(black_box(&y)));
+        run("mul_add", &mut || sum.mul_add_assign(black_box(&x), &y));
+        run("automorphism", &mut || drop(black_box(x.automorphism(5))));
+        let keys = [[&x, &y]; 4];
+        run("inner_product_4x2", &mut || {
+            drop(black_box(Poly::inner_products(Basis::qp(level), &[&y; 4], &keys)))
+        });
+        let mut coefficients = x_q.clone();
+        coefficients.to_coeff();
+        let digit = 0..p_count;
+        let targets: Vec<usize> = ring
+            .prime_indices(Basis::qp(level))
+            .into_iter()
+            .filter(|i| !digit.contains(i))
+            .collect();
+        let converter = ring.converter(&digit.clone().collect::<Vec<_>>(), &targets);
+        let sources: Vec<&[u64]> = digit.clone().map(|limb| coefficients.limb(limb)).collect();
+        let mut converted = x.clone();
+        run("base_conversion", &mut || {
+            converter.convert(&sources, converted.limbs_mut().skip(p_count).collect());
+        });
+        run("mod_up", &mut || {
+            drop(black_box(ring.mod_up(&x_q, &coefficients, digit.clone())))
+        });
+        run("decompose", &mut || drop(black_box(ring.decompose(&x_q, p_count))));
+        run("mod_down", &mut || drop(black_box(ring.mod_down(&x))));
+        run("rescale", &mut || drop(black_box(ring.rescale(&x_q))));
+        run("uniform", &mut || {
+            drop(black_box(uniform(&ring, Basis::qp(level), Domain::Eval, &[3; 32])))
+        });
+    }
+}
+
 fn main() {
     let filter = std::env::args()
         .skip(1)
@@ -63,5 +112,6 @@ fn main() {
     }
     for backend in families {
         transforms(&filter, backend);
+        operations(&filter, backend);
     }
 }
