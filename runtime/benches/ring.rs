@@ -62,7 +62,7 @@ fn operations(filter: &str, backend: Backend) {
         let x = uniform(&ring, Basis::qp(level), Domain::Eval, &[1; 32]);
         let y = uniform(&ring, Basis::qp(level), Domain::Eval, &[2; 32]);
         let x_q = x.restricted(Basis::q(level));
-        let mut run = |name: &str, body: &mut dyn FnMut()| {
+        let run = |name: &str, body: &mut dyn FnMut()| {
             row(filter, &format!("{name}_{q_count}q{p_count}p"), log_n, backend, body)
         };
 
@@ -71,29 +71,30 @@ fn operations(filter: &str, backend: Backend) {
         run("mul", &mut || sum.mul_assign(black_box(&y)));
         run("mul_add", &mut || sum.mul_add_assign(black_box(&x), &y));
         run("automorphism", &mut || drop(black_box(x.automorphism(5))));
-        let keys = [[&x, &y]; 4];
-        run("inner_product_4x2", &mut || {
-            drop(black_box(Poly::inner_products(Basis::qp(level), &[&y; 4], &keys)))
-        });
-        let mut coefficients = x_q.clone();
-        coefficients.to_coeff();
-        let digit = 0..p_count;
-        let targets: Vec<usize> = ring
-            .prime_indices(Basis::qp(level))
-            .into_iter()
-            .filter(|i| !digit.contains(i))
-            .collect();
-        let converter = ring.converter(&digit.clone().collect::<Vec<_>>(), &targets);
-        let sources: Vec<&[u64]> = digit.clone().map(|limb| coefficients.limb(limb)).collect();
-        let mut converted = x.clone();
-        run("base_conversion", &mut || {
-            converter.convert(&sources, converted.limbs_mut().skip(p_count).collect());
-        });
-        run("mod_up", &mut || {
-            drop(black_box(ring.mod_up(&x_q, &coefficients, digit.clone())))
-        });
+        let sources: Vec<usize> = (0..p_count).collect();
+        let converter = ring.converter(&sources, &ring.prime_indices(Basis::qp(level)));
+        let rows: Vec<&[u64]> = x.limbs().take(p_count + 1).collect();
+        let mut converted = y.clone();
+        let mut outs: Vec<(usize, &mut [u64])> = converted.limbs_mut().enumerate().skip(p_count).collect();
+        run("base_conversion", &mut || converter.convert(&rows, &mut outs));
         run("decompose", &mut || drop(black_box(ring.decompose(&x_q, p_count))));
+        let digit_count = q_count.div_ceil(p_count);
+        let key: Vec<Poly> = (0..2 * digit_count as u8)
+            .map(|i| uniform(&ring, Basis::qp(level), Domain::Eval, &[i; 32]))
+            .collect();
+        let key: Vec<[&Poly; 2]> = key.chunks_exact(2).map(|pair| [&pair[0], &pair[1]]).collect();
+        run("key_products", &mut || {
+            drop(black_box(ring.key_products(&x_q, p_count, &key)))
+        });
+        let digits = ring.decompose(&x_q, p_count);
+        let digits: Vec<&Poly> = digits.iter().collect();
+        run("hoisted_products", &mut || {
+            drop(black_box(Poly::inner_products(Basis::qp(level), &digits, &key)))
+        });
         run("mod_down", &mut || drop(black_box(ring.mod_down(&x))));
+        run("mod_down_automorphism", &mut || {
+            drop(black_box(ring.mod_down_then_automorphism(&x, 5)))
+        });
         run("rescale", &mut || drop(black_box(ring.rescale(&x_q))));
         run("uniform", &mut || {
             drop(black_box(uniform(&ring, Basis::qp(level), Domain::Eval, &[3; 32])))
