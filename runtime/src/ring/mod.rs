@@ -12,7 +12,6 @@ mod buffer;
 mod context;
 mod convert;
 mod crt;
-mod digits;
 mod divide;
 mod error;
 mod kernels;

@@ -1,0 +1,79 @@
+//! The CPU backend: a `ckks` graph becomes a plan for the runtime's executor.
+//!
+//! In:     a verified graph whose attributes hold parameters, output layouts and output scales
+//! Out:    a plan that passed the runtime's own validation
+//! Method: bundles become registers of single ciphertexts; plaintexts and diagonals are laid out in slots; rotations of
+//!         one value become one hoisted instruction; a product's rescale is merged into the instruction before it where
+//!         the runtime has it merged ([`pending`])
+//! Cost:   O(ops + non-zeros of all matrices)
+
+mod constants;
+mod emit;
+mod parameters;
+mod pending;
+mod ports;
+
+use std::collections::BTreeMap;
+
+use aphelion_ir::Graph;
+use aphelion_ir::ckks::{Ckks, CkksOp};
+use aphelion_runtime::plan::{ClientPart, ModelInfo, Plan, Program, Report};
+
+use crate::error::BackendError;
+use emit::Emitter;
+
+/// What a plan says besides the program.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlanInfo {
+    /// BLAKE3 of the model file in hexadecimal digits.
+    pub model_hash: String,
+    /// For inputs by name, the interval (low, high) that the program was made for.
+    pub input_ranges: BTreeMap<String, (f64, f64)>,
+    /// Whether parameters below 128-bit security are accepted; for tests only.
+    pub allow_insecure: bool,
+    /// Predictions and statistics.
+    pub report: Report,
+}
+
+/// The plan of a finished program.
+///
+/// # Errors
+/// When the graph lacks parameters or packing, has an op the runtime does not run, or a constant cannot be read.
+pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> {
+    graph.verify()?;
+    let live = graph.live();
+    let mut emitter = Emitter::new(graph, &live)?;
+    for (id, node) in graph.iter() {
+        // Inputs are part of the signature even when nothing reads them.
+        if let CkksOp::Input { layout, .. } = &node.op {
+            emitter.input(id, layout.cts);
+        }
+    }
+    for (id, node) in graph.iter().filter(|(id, _)| live[id.index()]) {
+        emitter.op(id, node)?;
+    }
+    let outputs = graph
+        .outputs()
+        .iter()
+        .map(|output| emitter.output(output.value))
+        .collect::<Result<_, _>>()?;
+    let client = ClientPart {
+        model: ModelInfo {
+            name: graph.name.clone(),
+            hash: info.model_hash.clone(),
+        },
+        parameters: parameters::literal(graph, info.allow_insecure)?,
+        inputs: ports::inputs(graph, &info.input_ranges),
+        outputs: ports::outputs(graph)?,
+        keys: emitter.keys,
+    };
+    let program = Program {
+        instructions: emitter.instructions,
+        outputs,
+        transforms: emitter.transforms,
+        polynomials: emitter.polynomials,
+        origins: emitter.origins,
+        report: info.report.clone(),
+    };
+    Ok(Plan::new(client, program, emitter.constants.finish()?)?)
+}
