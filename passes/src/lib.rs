@@ -4,6 +4,7 @@
 //! Invariant: the same graph and options give the same result, bit for bit.
 //! Invariant: passes never see ONNX, files or secret keys.
 
+pub mod bsgs;
 mod error;
 mod options;
 mod pass;

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use aphelion_runtime::ring::{Backend, NttTable, find_ntt_primes};
+use aphelion_runtime::ring::{Backend, Basis, Domain, NttTable, Poly, RingContext, find_ntt_primes, uniform};
 
 /// Time spent per row; short, since the median settles after a few dozen runs.
 const BUDGET: Duration = Duration::from_millis(150);
@@ -52,6 +52,56 @@ fn transforms(filter: &str, backend: Backend) {
     }
 }
 
+/// Limb-wise and modulus-changing operations at the sizes of the 128-bit sets: (log2 N, ciphertext primes, special primes).
+fn operations(filter: &str, backend: Backend) {
+    for (log_n, q_count, p_count) in [(14, 8, 2), (15, 14, 4), (16, 27, 8)] {
+        let p = find_ntt_primes(log_n + 1, 49, p_count, &[]).expect("primes of this size exist");
+        let q = find_ntt_primes(log_n + 1, 45, q_count, &[]).expect("primes of this size exist");
+        let ring = RingContext::with_backend(log_n, &q, &p, backend).expect("the primes fit the ring");
+        let level = q_count - 1;
+        let x = uniform(&ring, Basis::qp(level), Domain::Eval, &[1; 32]);
+        let y = uniform(&ring, Basis::qp(level), Domain::Eval, &[2; 32]);
+        let x_q = x.restricted(Basis::q(level));
+        let run = |name: &str, body: &mut dyn FnMut()| {
+            row(filter, &format!("{name}_{q_count}q{p_count}p"), log_n, backend, body)
+        };
+
+        let mut sum = x.clone();
+        run("add", &mut || sum.add_assign(black_box(&y)));
+        run("mul", &mut || sum.mul_assign(black_box(&y)));
+        run("mul_add", &mut || sum.mul_add_assign(black_box(&x), &y));
+        run("automorphism", &mut || drop(black_box(x.automorphism(5))));
+        let sources: Vec<usize> = (0..p_count).collect();
+        let converter = ring.converter(&sources, &ring.prime_indices(Basis::qp(level)));
+        let rows: Vec<&[u64]> = x.limbs().take(p_count + 1).collect();
+        let mut converted = y.clone();
+        let mut outs: Vec<(usize, &mut [u64])> = converted.limbs_mut().enumerate().skip(p_count).collect();
+        run("base_conversion", &mut || converter.convert(&rows, &mut outs));
+        run("decompose", &mut || drop(black_box(ring.decompose(&x_q, p_count))));
+        let digit_count = q_count.div_ceil(p_count);
+        let key: Vec<Poly> = (0..2 * digit_count as u8)
+            .map(|i| uniform(&ring, Basis::qp(level), Domain::Eval, &[i; 32]))
+            .collect();
+        let key: Vec<[&Poly; 2]> = key.chunks_exact(2).map(|pair| [&pair[0], &pair[1]]).collect();
+        run("key_products", &mut || {
+            drop(black_box(ring.key_products(&x_q, p_count, &key)))
+        });
+        let digits = ring.decompose(&x_q, p_count);
+        let digits: Vec<&Poly> = digits.iter().collect();
+        run("hoisted_products", &mut || {
+            drop(black_box(Poly::inner_products(Basis::qp(level), &digits, &key)))
+        });
+        run("mod_down", &mut || drop(black_box(ring.mod_down(&x))));
+        run("mod_down_automorphism", &mut || {
+            drop(black_box(ring.mod_down_then_automorphism(&x, 5)))
+        });
+        run("rescale", &mut || drop(black_box(ring.rescale(&x_q))));
+        run("uniform", &mut || {
+            drop(black_box(uniform(&ring, Basis::qp(level), Domain::Eval, &[3; 32])))
+        });
+    }
+}
+
 fn main() {
     let filter = std::env::args()
         .skip(1)
@@ -63,5 +113,6 @@ fn main() {
     }
     for backend in families {
         transforms(&filter, backend);
+        operations(&filter, backend);
     }
 }

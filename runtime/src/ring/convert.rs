@@ -7,19 +7,44 @@
 //!         that share of B from +-B/2, where it may come out as the representative on the other side (x -+ B): off by a
 //!         multiple of B, with |result| <= B/2 * (1 + k * 2^-50).
 //! Source: Halevi, Polyakov, Shoup, "An improved RNS variant of the BFV homomorphic encryption scheme", CT-RSA 2019, section 2.2.
-//! Cost:   per coefficient, k products by constants, then (k + 1) multiply-adds and one reduction per target. Tiles of columns
-//!         keep the scaled sources in the first-level cache: each source word is read once, each target word written once.
+//! Cost:   per coefficient, k products by constants once ([`BaseConverter::scale`]), then (k + 1) multiply-adds and one reduction
+//!         per target ([`BaseConverter::convert`]). Several targets are made together, tile by tile, so that a tile of scaled
+//!         sources is read once for all of them; few enough that the transforms which follow find them in cache.
 
 use rayon::prelude::*;
 
+use super::Backend;
 use super::kernels::{self, ConversionSource};
 use super::modulus::{Modulus, ShoupFactor};
-use super::{AlignedBuffer, Backend};
 
-/// Columns whose scaled sources stay in the first-level cache while all targets are computed from them.
+/// Columns of one tile: eight rows of them fit the first-level cache.
 const TILE: usize = 512;
-/// Columns of one parallel task.
+/// Columns of one parallel task of the scaling.
 const TASK: usize = 4096;
+
+/// How many limbs to convert, transform and finish together, for a conversion from `sources` primes: more limbs share the
+/// reading of the sources, fewer stay in the second-level cache.
+pub(super) fn limbs_per_group(sources: usize) -> usize {
+    match sources {
+        0..=1 => 1,
+        2..=3 => 2,
+        _ => 4,
+    }
+}
+
+/// Turns rows of items into columns: `out[c]` has item c of every row.
+pub(super) fn columns_of<T>(rows: impl Iterator<Item = impl Iterator<Item = T>>) -> Vec<Vec<T>> {
+    let mut columns: Vec<Vec<T>> = Vec::new();
+    for row in rows {
+        for (c, item) in row.enumerate() {
+            if columns.len() == c {
+                columns.push(Vec::new());
+            }
+            columns[c].push(item);
+        }
+    }
+    columns
+}
 
 /// Constants for one pair of prime sets.
 #[derive(Debug)]
@@ -81,38 +106,37 @@ impl BaseConverter {
         self.targets[target].product_inverse
     }
 
-    /// Writes the limbs of all targets from those of all sources, both in coefficient form, parallel over columns.
+    /// First half: scales the source limbs (coefficients) in place to `y_0..y_{k-1}` and writes the quotients v. Parallel.
     ///
-    /// Requires: `sources[i]` in [0, b_i).   Ensures: `targets[j]` in [0, t_j), the centred representative (see the module).
-    /// Why:      y_i < 2^50 and v <= k: the sum of k + 1 products below 2^100 fits the kernels' accumulators.
-    pub fn convert(&self, sources: &[&[u64]], targets: Vec<&mut [u64]>) {
-        assert_eq!((sources.len(), targets.len()), (self.sources.len(), self.targets.len()));
-        let n = sources[0].len();
-        assert!(sources.iter().all(|limb| limb.len() == n) && targets.iter().all(|limb| limb.len() == n));
-        let width = TASK.min(n);
-        let mut tasks: Vec<Vec<&mut [u64]>> = (0..n / width).map(|_| Vec::with_capacity(targets.len())).collect();
-        for limb in targets {
-            for (task, columns) in tasks.iter_mut().zip(limb.chunks_exact_mut(width)) {
-                task.push(columns);
-            }
-        }
-        let run = |(i, columns)| self.convert_columns(sources, i * width, width, columns);
-        if tasks.len() == 1 {
-            tasks.into_iter().enumerate().for_each(run);
-        } else {
-            tasks.into_par_iter().enumerate().for_each(run);
-        }
+    /// Requires: `limbs[i]` in [0, b_i).   Ensures: `limbs[i]` in [0, b_i), quotients in [0, k].
+    pub fn scale(&self, limbs: Vec<&mut [u64]>, quotients: &mut [u64]) {
+        assert_eq!(limbs.len(), self.sources.len());
+        assert!(limbs.iter().all(|limb| limb.len() == quotients.len()));
+        let width = TASK.min(quotients.len());
+        let columns = columns_of(limbs.into_iter().map(|limb| limb.chunks_mut(width)));
+        columns
+            .into_par_iter()
+            .zip(quotients.par_chunks_mut(width))
+            .for_each(|(mut limbs, quotients)| {
+                kernels::scale_and_round(self.backend, &self.sources, &mut limbs, quotients);
+            });
     }
 
-    fn convert_columns(&self, sources: &[&[u64]], first: usize, width: usize, mut targets: Vec<&mut [u64]>) {
-        let tile = TILE.min(width);
-        let mut scaled = AlignedBuffer::zeroed((sources.len() + 1) * tile);
-        for start in (0..width).step_by(tile) {
-            let limbs: Vec<&[u64]> = sources.iter().map(|limb| &limb[first + start..][..tile]).collect();
-            kernels::scale_and_round(self.backend, &self.sources, &limbs, &mut scaled);
-            for (target, out) in self.targets.iter().zip(&mut targets) {
-                let out = &mut out[start..][..tile];
-                kernels::weighted_sum(self.backend, &target.modulus, out, &scaled, &target.weights);
+    /// Second half: the limbs of some targets, coefficients, from the rows `y_0..y_{k-1}, v` made by [`Self::scale`]. `outs` has
+    /// target indices with the limbs to write. Serial.
+    ///
+    /// Ensures: limbs in [0, t), the centred representative (see the module).
+    /// Why:     y_i < 2^50 and v <= k: the sum of k + 1 products below 2^100 fits the kernels' accumulators.
+    pub fn convert(&self, rows: &[&[u64]], outs: &mut [(usize, &mut [u64])]) {
+        assert_eq!(rows.len(), self.sources.len() + 1);
+        let n = rows[0].len();
+        assert!(rows.iter().all(|row| row.len() == n) && outs.iter().all(|(_, out)| out.len() == n));
+        let tile = TILE.min(n);
+        for start in (0..n).step_by(tile) {
+            let rows: Vec<&[u64]> = rows.iter().map(|row| &row[start..][..tile]).collect();
+            for (target, out) in outs.iter_mut() {
+                let Target { modulus, weights, .. } = &self.targets[*target];
+                kernels::weighted_sum(self.backend, modulus, &mut out[start..][..tile], &rows, weights);
             }
         }
     }

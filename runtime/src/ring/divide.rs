@@ -1,98 +1,69 @@
-//! Raising and lowering the modulus: digit decomposition (mod_up), division by the special primes (mod_down), by the last
-//! prime (rescale), and by both at once.
+//! Dividing the modulus away: by the special primes (mod_down), by the last ciphertext prime (rescale), by both at once.
 //!
-//! All divisions are one operation: with `D` the product of the divided primes and `[x]_D` centred,
-//! `round(x / D) = (x - [x]_D) / D`, exact up to the tie rule of [`super::BaseConverter`] (error at most 1/2 + 2^-40).
-//! Source: Cheon, Han, Kim, Kim, Song, "A full RNS variant of approximate homomorphic encryption", SAC 2018; Han and Ki,
-//! "Better bootstrapping for approximate homomorphic encryption", CT-RSA 2020 (digits).
+//! All are one operation: with `D` the product of the divided primes and `[x]_D` centred, `round(x / D) = (x - [x]_D) / D`,
+//! exact up to the tie rule of [`super::BaseConverter`] (error at most 1/2 + 2^-40).
+//! Source: Cheon, Han, Kim, Kim, Song, "A full RNS variant of approximate homomorphic encryption", SAC 2018; centred remainder
+//!         as in Halevi, Polyakov, Shoup 2019, section 2.3.
+//! Cost:   one inverse transform per divided limb; one conversion, one forward transform and one pass per kept limb.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Basis, Domain, Poly, RingContext, kernels};
+use super::convert::limbs_per_group;
+use super::{AutomorphismTable, Basis, Domain, Poly, RingContext, kernels};
 
 impl RingContext {
-    /// Splits a polynomial in evaluation form over `q_0..q_l` into digits of `digit_limbs` consecutive primes and raises each
-    /// to `q_0..q_l` and all special primes. Digit d is the centred representative modulo its own primes
-    /// `digit_limbs * d ..`; the last digit may be shorter. Evaluation form in and out.
-    pub fn decompose(self: &Arc<Self>, x: &Poly, digit_limbs: usize) -> Vec<Poly> {
-        assert_eq!(x.domain(), Domain::Eval);
-        assert!(!x.basis().special && digit_limbs > 0);
-        let mut coefficients = x.clone();
-        coefficients.to_coeff();
-        let limbs = x.basis().q_limbs;
-        let digit = |start: usize| self.mod_up(x, &coefficients, start..(start + digit_limbs).min(limbs));
-        (0..limbs).step_by(digit_limbs).map(digit).collect()
-    }
-
-    /// Raises the limbs `digit` of a polynomial over `q_0..q_l` (given in both forms) to `q_0..q_l` and all special primes.
-    pub fn mod_up(self: &Arc<Self>, evaluations: &Poly, coefficients: &Poly, digit: Range<usize>) -> Poly {
-        assert_eq!(
-            (evaluations.domain(), coefficients.domain()),
-            (Domain::Eval, Domain::Coeff)
-        );
-        assert_eq!(evaluations.basis(), coefficients.basis());
-        let basis = Basis {
-            special: true,
-            ..evaluations.basis()
-        };
-        let source: Vec<usize> = digit.clone().collect();
-        let target: Vec<usize> = self
-            .prime_indices(basis)
-            .into_iter()
-            .filter(|prime| !digit.contains(prime))
-            .collect();
-        let limbs: Vec<&[u64]> = digit.clone().map(|limb| coefficients.limb(limb)).collect();
-        let mut out = Poly::uninit(self, basis, Domain::Eval);
-        let others = out
-            .limbs_mut()
-            .enumerate()
-            .filter(|(limb, _)| !digit.contains(limb))
-            .map(|(_, values)| values);
-        self.converter(&source, &target).convert(&limbs, others.collect());
-        out.each_limb(|limb, table, values| {
-            if digit.contains(&limb) {
-                values.copy_from_slice(evaluations.limb(limb));
-            } else {
-                table.forward(values);
-            }
-        });
-        out
-    }
-
     /// Divides a polynomial over `q_0..q_l` and the special primes by `P`, with rounding. Evaluation form in and out.
     pub fn mod_down(self: &Arc<Self>, x: &Poly) -> Poly {
         assert!(x.basis().special);
-        self.divide_by_last(x, x.basis().q_limbs)
+        self.divide_by_last(x, x.basis().q_limbs, None)
+    }
+
+    /// [`Self::mod_down`], then `X -> X^galois_element`, with the permutation on the way to memory.
+    pub fn mod_down_then_automorphism(self: &Arc<Self>, x: &Poly, galois_element: u64) -> Poly {
+        assert!(x.basis().special);
+        self.divide_by_last(x, x.basis().q_limbs, Some(&self.automorphism(galois_element)))
     }
 
     /// Divides a polynomial over `q_0..q_l` (l >= 1) by `q_l`, with rounding. Evaluation form in and out.
     pub fn rescale(self: &Arc<Self>, x: &Poly) -> Poly {
         assert!(!x.basis().special);
-        self.divide_by_last(x, x.basis().level())
+        self.divide_by_last(x, x.basis().level(), None)
     }
 
     /// [`Self::mod_down`] then [`Self::rescale`] in one division by `P * q_l`.
     pub fn mod_down_and_rescale(self: &Arc<Self>, x: &Poly) -> Poly {
         assert!(x.basis().special);
-        self.divide_by_last(x, x.basis().level())
+        self.divide_by_last(x, x.basis().level(), None)
     }
 
     /// Divides by the product of all limbs from `kept` on.
-    fn divide_by_last(self: &Arc<Self>, x: &Poly, kept: usize) -> Poly {
+    fn divide_by_last(self: &Arc<Self>, x: &Poly, kept: usize, table: Option<&AutomorphismTable>) -> Poly {
         assert_eq!(x.domain(), Domain::Eval);
         assert!(kept > 0, "the last ciphertext prime cannot be divided away");
         let n = self.n();
         let primes = self.prime_indices(x.basis());
-        let (target, source) = primes.split_at(kept);
-        let converter = self.converter(source, target);
-        let mut divided = self.pool().take(source.len() * n);
+        let (targets, sources) = primes.split_at(kept);
+        let converter = self.converter(sources, targets);
+        let mut scaled = self.pool().take((sources.len() + 1) * n);
+        let (divided, quotients) = scaled.split_at_mut(sources.len() * n);
         divided.par_chunks_exact_mut(n).enumerate().for_each(|(i, values)| {
             values.copy_from_slice(x.limb(kept + i));
-            self.table(source[i]).inverse(values);
+            self.table(sources[i]).inverse(values);
         });
+        converter.scale(divided.chunks_exact_mut(n).collect(), quotients);
+        let rows: Vec<&[u64]> = scaled.chunks_exact(n).collect();
+
+        let finish = |limbs: &mut [(usize, &mut [u64])]| {
+            converter.convert(&rows, limbs);
+            for (limb, values) in limbs {
+                let table = self.table(*limb);
+                table.forward(values);
+                let inverse = converter.product_inverse(*limb);
+                kernels::sub_from_then_mul_shoup(self.backend(), table.modulus(), values, x.limb(*limb), inverse);
+            }
+        };
         let mut out = Poly::uninit(
             self,
             Basis {
@@ -101,33 +72,41 @@ impl RingContext {
             },
             Domain::Eval,
         );
-        converter.convert(&divided.chunks_exact(n).collect::<Vec<_>>(), out.limbs_mut().collect());
-        self.pool().give(divided);
-        out.each_limb(|limb, table, values| {
-            table.forward(values);
-            let inverse = converter.product_inverse(limb);
-            kernels::sub_from_then_mul_shoup(self.backend(), table.modulus(), values, x.limb(limb), inverse);
+        let group = limbs_per_group(sources.len());
+        let mut limbs: Vec<(usize, &mut [u64])> = out.limbs_mut().enumerate().collect();
+        limbs.par_chunks_mut(group).for_each(|limbs| match table {
+            None => finish(limbs),
+            Some(table) => {
+                let mut scratch = self.pool().take(limbs.len() * n);
+                let indices = limbs.iter().map(|&(limb, _)| limb);
+                finish(&mut indices.zip(scratch.chunks_exact_mut(n)).collect::<Vec<_>>());
+                for ((_, out), values) in limbs.iter_mut().zip(scratch.chunks_exact(n)) {
+                    kernels::permute(self.backend(), out, values, table);
+                }
+                self.pool().give(scratch);
+            }
         });
+        self.pool().give(scaled);
         out
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::ring::{find_ntt_primes, uniform};
     use num_bigint::BigInt;
 
     const LOG_N: u32 = 6;
 
-    fn ring() -> Arc<RingContext> {
+    pub(in crate::ring) fn ring() -> Arc<RingContext> {
         let p = find_ntt_primes(LOG_N + 1, 50, 2, &[]).unwrap();
         let q = find_ntt_primes(LOG_N + 1, 40, 5, &[]).unwrap();
         RingContext::new(LOG_N, &q, &p).unwrap()
     }
 
     /// Coefficients of `x` modulo the product of `primes`, in [0, product), with that product.
-    fn integers(x: &Poly, primes: &[usize]) -> (Vec<BigInt>, BigInt) {
+    pub(in crate::ring) fn integers(x: &Poly, primes: &[usize]) -> (Vec<BigInt>, BigInt) {
         let ring = x.ring();
         let mut x = x.clone();
         x.to_coeff();
@@ -149,24 +128,6 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_centred_and_congruent() {
-        let ring = ring();
-        let x = uniform(&ring, Basis::q(4), Domain::Eval, &[1; 32]);
-        let digits = ring.decompose(&x, 2);
-        assert_eq!(digits.len(), 3);
-        for (d, digit) in digits.iter().enumerate() {
-            let own: Vec<usize> = (2 * d..(2 * d + 2).min(5)).collect();
-            let (low, product) = integers(&x, &own);
-            let (raised, full) = integers(digit, &ring.prime_indices(Basis::qp(4)));
-            for (low, raised) in low.into_iter().zip(raised) {
-                let centred = if &low * 2 >= product { low - &product } else { low };
-                let raised = if &raised * 2 >= full { raised - &full } else { raised };
-                assert_eq!(centred, raised);
-            }
-        }
-    }
-
-    #[test]
     fn divisions_round_to_nearest() {
         let ring = ring();
         let x = uniform(&ring, Basis::qp(4), Domain::Eval, &[2; 32]);
@@ -183,6 +144,7 @@ mod tests {
             }
         };
         check(&ring.mod_down(&x), &p, &values);
+        assert!(ring.mod_down_then_automorphism(&x, 5) == ring.mod_down(&x).automorphism(5));
         check(&ring.mod_down_and_rescale(&x), &(&p * &last), &values);
         let y = x.restricted(Basis::q(4));
         let (values, _) = integers(&y, &ring.prime_indices(y.basis()));

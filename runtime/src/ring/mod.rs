@@ -12,6 +12,7 @@ mod buffer;
 mod context;
 mod convert;
 mod crt;
+mod digits;
 mod divide;
 mod error;
 mod kernels;

@@ -250,6 +250,19 @@ impl Poly {
         });
     }
 
+    /// self = self + x * c, where c is `constants[i]` on limb i; the limbs beyond the constants stay as they are. `x` has at least
+    /// these limbs (matched by prime).
+    pub fn add_mul_constants(&mut self, x: &Self, constants: &[u64]) {
+        assert_eq!(self.domain, x.domain);
+        let (basis, ring) = (self.basis, Arc::clone(&self.ring));
+        self.each_limb(|limb, table, values| {
+            if let Some(&constant) = constants.get(limb) {
+                let (modulus, x) = (table.modulus(), x.limb_of_prime(ring.prime_index(basis, limb)));
+                kernels::add_mul_shoup(ring.backend(), modulus, values, x, modulus.shoup(constant));
+            }
+        });
+    }
+
     /// p(X) -> p(X^galois_element), `galois_element` odd and below 2N. Works in both forms.
     pub fn automorphism(&self, galois_element: u64) -> Self {
         let mut out = Self::uninit(&self.ring, self.basis, self.domain);
@@ -417,6 +430,11 @@ mod tests {
         let mut by_constants = x.clone();
         by_constants.mul_constants(&[3; 3]);
         assert!(by_constants == tripled);
+        let mut added = x.clone();
+        added.add_mul_constants(&x, &[2; 3]);
+        assert!(added == tripled);
+        added.add_mul_constants(&x, &[]);
+        assert!(added == tripled);
     }
 
     #[test]

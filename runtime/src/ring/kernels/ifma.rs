@@ -114,6 +114,15 @@ pub(super) fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor) {
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFactor) {
+    let (prime, w, zero) = (Prime::new(m), factor(w), _mm512_setzero_si512());
+    for (acc, x) in rows_mut(acc).iter_mut().zip(rows(x)) {
+        let product = prime.canonical(prime.mul_add_lazy_2q(zero, load(x), w));
+        store(acc, subtract_if_above(_mm512_add_epi64(load(acc), product), prime.q));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor) {
     let (prime, w, zero) = (Prime::new(m), factor(w), _mm512_setzero_si512());
     for (y, x) in rows_mut(y).iter_mut().zip(rows(x)) {
@@ -198,16 +207,14 @@ pub(super) fn inner_products<const OUTS: usize>(
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], scaled: &[u64], weights: &[u64]) {
+pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64]) {
     let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
-    let n = out.len();
     for (i, out) in rows_mut(out).as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
         let mut sums: Accumulator = [[zero; 2]; TILE];
-        for (chunk, weights) in weights.chunks(TERMS).enumerate() {
-            for (k, &weight) in weights.iter().enumerate() {
-                let limb = &scaled[(chunk * TERMS + k) * n..][..n];
+        for (rows, weights) in rows.chunks(TERMS).zip(weights.chunks(TERMS)) {
+            for (row, &weight) in rows.iter().zip(weights) {
                 let weight = splat(weight);
-                for (sum, x) in sums.iter_mut().zip(tile(limb, i * TILE)) {
+                for (sum, x) in sums.iter_mut().zip(tile(row, i * TILE)) {
                     accumulate(sum, load(x), weight);
                 }
             }
@@ -223,22 +230,21 @@ pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], scaled: &[u64], weights
 
 /// The quotient is summed in the order and roundings of the scalar form.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &[&[u64]], scaled: &mut [u64]) {
+pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &mut [&mut [u64]], quotients: &mut [u64]) {
     let zero = _mm512_setzero_si512();
-    let row_count = limbs[0].len() / LANES;
-    let scaled = rows_mut(scaled);
-    for row in 0..row_count {
+    for (i, quotient) in rows_mut(quotients).iter_mut().enumerate() {
         let mut v = _mm512_set1_pd(0.5);
-        for (i, (source, limb)) in sources.iter().zip(limbs).enumerate() {
+        for (source, limb) in sources.iter().zip(limbs.iter_mut()) {
             let prime = Prime::new(&source.modulus);
-            let y = prime.mul_add_lazy_2q(zero, load(&rows(limb)[row]), factor(source.punctured_inverse));
+            let row = &mut rows_mut(limb)[i];
+            let y = prime.mul_add_lazy_2q(zero, load(row), factor(source.punctured_inverse));
             let y = prime.canonical(y);
-            store(&mut scaled[i * row_count + row], y);
+            store(row, y);
             v = _mm512_add_pd(
                 v,
                 _mm512_mul_pd(_mm512_cvtepu64_pd(y), _mm512_set1_pd(source.reciprocal)),
             );
         }
-        store(&mut scaled[limbs.len() * row_count + row], _mm512_cvttpd_epu64(v));
+        store(quotient, _mm512_cvttpd_epu64(v));
     }
 }

@@ -48,17 +48,19 @@ kernels! {
     fn mul_add(m: &Modulus, acc: &mut [u64], x: &[u64], y: &[u64]);
     /// Ensures: `x[i] = x[i] * w (mod q)`.
     fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor);
+    /// Ensures: `acc[i] = acc[i] + x[i] * w (mod q)`.
+    fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFactor);
     /// Ensures: `y[i] = (x[i] - y[i]) * w (mod q)`.
     fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor);
     /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
     fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable);
     /// Ensures: `out[o][i] = sum_d x[d][i] * y[d][o][i] (mod q)`, reduced once per 14 terms.
     fn inner_products[OUTS](m: &Modulus, out: [&mut [u64]; OUTS], x: &[&[u64]], y: &[[&[u64]; OUTS]]);
-    /// First half of a base conversion: from k limbs of n values, k + 1 limbs `y_0..y_{k-1}, v` (see `convert`).
-    fn scale_and_round(sources: &[ConversionSource], limbs: &[&[u64]], scaled: &mut [u64]);
-    /// Requires: `scaled` is `weights.len()` limbs below 2^50, weights in [0, q).
-    /// Ensures:  `out[i] = sum_k scaled[k][i] * weights[k] (mod q)`, in [0, q), reduced once per 14 terms.
-    fn weighted_sum(m: &Modulus, out: &mut [u64], scaled: &[u64], weights: &[u64]);
+    /// First half of a base conversion, in place: limbs to `y_0..y_{k-1}`, and the rounded quotients v (see `convert`).
+    fn scale_and_round(sources: &[ConversionSource], limbs: &mut [&mut [u64]], quotients: &mut [u64]);
+    /// Requires: rows below 2^50, as many as weights; weights in [0, q).
+    /// Ensures:  `out[i] = sum_k rows[k][i] * weights[k] (mod q)`, in [0, q), reduced once per 14 terms.
+    fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64]);
 }
 
 #[cfg(test)]

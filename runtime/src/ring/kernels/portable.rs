@@ -40,6 +40,12 @@ pub(super) fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor) {
     }
 }
 
+pub(super) fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFactor) {
+    for (acc, &x) in acc.iter_mut().zip(x) {
+        *acc = m.add(*acc, m.mul_shoup(x, w));
+    }
+}
+
 pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor) {
     for (y, &x) in y.iter_mut().zip(x) {
         *y = m.mul_shoup(x + m.value() - *y, w);
@@ -71,14 +77,12 @@ pub(super) fn inner_products<const OUTS: usize>(
     }
 }
 
-pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &[&[u64]], scaled: &mut [u64]) {
-    let n = limbs[0].len();
-    let (scaled, quotients) = scaled.split_at_mut(limbs.len() * n);
+pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &mut [&mut [u64]], quotients: &mut [u64]) {
     for (j, quotient) in quotients.iter_mut().enumerate() {
         let mut v = 0.5f64;
-        for (i, source) in sources.iter().enumerate() {
-            let y = source.modulus.mul_shoup(limbs[i][j], source.punctured_inverse);
-            scaled[i * n + j] = y;
+        for (source, limb) in sources.iter().zip(limbs.iter_mut()) {
+            let y = source.modulus.mul_shoup(limb[j], source.punctured_inverse);
+            limb[j] = y;
             v += y as f64 * source.reciprocal;
         }
         *quotient = v as u64;
@@ -86,13 +90,12 @@ pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &[&[u64]], sc
 }
 
 /// Why: as for the inner product.
-pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], scaled: &[u64], weights: &[u64]) {
-    let n = out.len();
+pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64]) {
     for (j, out) in out.iter_mut().enumerate() {
-        let sum: u128 = weights
+        let sum: u128 = rows
             .iter()
-            .enumerate()
-            .map(|(i, &w)| u128::from(scaled[i * n + j]) * u128::from(w))
+            .zip(weights)
+            .map(|(row, &w)| u128::from(row[j]) * u128::from(w))
             .sum();
         *out = m.reduce_wide(sum);
     }

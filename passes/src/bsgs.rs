@@ -1,0 +1,362 @@
+//! Baby-step/giant-step splits: which rotations of the input and of partial sums realise a set of diagonals.
+//!
+//! Method: the rotations are seen as a lattice: the commonest difference gives the first stride with the longest run
+//!         along it, the starts of the runs give the next stride, and so on (a convolution yields columns, rows,
+//!         channels; a dense layer one run). Babies are some strides in full and one in part, in every order; giants
+//!         cover what is left, first uncovered rotation first. Both sets are shifted so that they hold 0 where they
+//!         can. The cheapest split by [`RotationCost`] wins, the earlier candidate on a tie.
+//! Source: Halevi, Shoup, "Faster Homomorphic Linear Transformations in HElib", CRYPTO 2018; hoisting of giants as in
+//!         Bossuat et al., EUROCRYPT 2021. The lattice search is ours.
+//! Cost:   O(candidates * diagonals), at most [`MAX_EXACT`] candidates counted by ciphertext.
+//! Limits: [`MAX_STRIDES`] strides (columns, rows, channels); runs are split at [`DENSE_SPLITS`] lengths and at even
+//!         fractions.
+
+use aphelion_ir::ckks::Bsgs;
+use aphelion_ir::slot::DiagonalSet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// Strides of the lattice.
+const MAX_STRIDES: usize = 3;
+/// Shortest runs, by length, that are all tried as babies; longer ones are split evenly.
+const DENSE_SPLITS: usize = 32;
+/// Candidates whose rotations are counted ciphertext by ciphertext.
+const MAX_EXACT: usize = 12;
+/// Sets larger than this have their strides found from as many of their elements.
+const DIFFERENCE_SAMPLE: usize = 128;
+
+/// Costs of the parts of a linear transform, in one unit of time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RotationCost {
+    /// Decomposing an input ciphertext for its hoisted rotations.
+    pub hoist: f64,
+    /// One hoisted rotation of an input.
+    pub baby: f64,
+    /// One rotation of a partial sum, or any other with a key switch of its own.
+    pub giant: f64,
+    /// One product with a plaintext, accumulated.
+    pub plain: f64,
+}
+
+impl Default for RotationCost {
+    /// Milliseconds at ring degree 2^14.
+    fn default() -> Self {
+        RotationCost {
+            hoist: 2.5,
+            baby: 1.5,
+            giant: 4.0,
+            plain: 0.1,
+        }
+    }
+}
+
+/// A split with what it costs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BsgsPlan {
+    /// The steps, below the rotation period of the diagonals; [`Bsgs::split`] with that period finds each rotation.
+    pub bsgs: Bsgs,
+    /// Ciphertexts that are decomposed for hoisted rotations.
+    pub n_hoists: usize,
+    /// Hoisted rotations, over all input ciphertexts.
+    pub n_babies: usize,
+    /// Rotations of partial sums, over all output ciphertexts.
+    pub n_giants: usize,
+    /// Products with plaintexts.
+    pub n_plains: usize,
+    /// The sum in units of the cost.
+    pub cost: f64,
+}
+
+/// The cheapest split found for `set`.
+pub fn choose(set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
+    if set.keys.is_empty() {
+        return counted(only_zero(), set, cost);
+    }
+    let rotations = Residues::new(set.keys.iter().map(|key| key.rotation), set.rotation_period);
+    let n_in = set.keys.iter().map(|key| key.in_ct).collect::<BTreeSet<_>>().len();
+    let n_out = set.keys.iter().map(|key| key.out_ct).collect::<BTreeSet<_>>().len();
+    let mut candidates: Vec<(f64, Bsgs)> = baby_sets(&rotations)
+        .into_iter()
+        .map(|babies| {
+            let split = cover(&rotations, &babies);
+            let n_babies = (split.baby_steps.len() - 1) * n_in;
+            let n_giants = (split.giant_steps.len() - 1) * n_out;
+            (cost.baby * n_babies as f64 + cost.giant * n_giants as f64, split)
+        })
+        .collect();
+    candidates.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let plans = candidates
+        .into_iter()
+        .take(MAX_EXACT)
+        .map(|(_, split)| counted(split, set, cost));
+    plans
+        .reduce(|best, plan| if plan.cost < best.cost { plan } else { best })
+        .unwrap_or_else(|| counted(only_zero(), set, cost))
+}
+
+/// The split of a matrix without rotations.
+fn only_zero() -> Bsgs {
+    Bsgs {
+        baby_steps: vec![0],
+        giant_steps: vec![0],
+    }
+}
+
+/// A set of residues modulo a power of two.
+struct Residues {
+    period: usize,
+    /// Ascending as signed numbers, from -period/2 up.
+    sorted: Vec<usize>,
+    is_member: Vec<bool>,
+}
+
+impl Residues {
+    fn new(values: impl Iterator<Item = usize>, period: usize) -> Self {
+        let mut is_member = vec![false; period];
+        values.for_each(|value| is_member[value] = true);
+        let signed_order = (period / 2..period).chain(0..period / 2);
+        Residues {
+            period,
+            sorted: signed_order.filter(|&value| is_member[value]).collect(),
+            is_member,
+        }
+    }
+
+    fn has(&self, value: usize) -> bool {
+        self.is_member[value & (self.period - 1)]
+    }
+
+    /// The difference that most members have to another member, up to half the period; the smallest on a tie. None when
+    /// fewer than a third of the members have a common one.
+    fn commonest_difference(&self) -> Option<usize> {
+        let n_pairs = |by: usize| self.sorted.iter().filter(|&&value| self.has(value + by)).count();
+        let sample = &self.sorted[..self.sorted.len().min(DIFFERENCE_SAMPLE)];
+        let differences: BTreeSet<usize> = sample
+            .iter()
+            .flat_map(|a| sample.iter().map(move |b| b.wrapping_sub(*a)))
+            .map(|difference| difference & (self.period - 1))
+            .filter(|difference| (1..=self.period / 2).contains(difference))
+            .collect();
+        let best = differences
+            .into_iter()
+            .map(|by| (n_pairs(by), by))
+            .max_by_key(|&(n, by)| (n, std::cmp::Reverse(by)));
+        best.filter(|(n, _)| 3 * n >= self.sorted.len()).map(|(_, by)| by)
+    }
+
+    /// Starts of the runs along `stride`, and the length of the longest.
+    fn runs(&self, stride: usize) -> (Residues, usize) {
+        let is_start = |value: &usize| !self.has(value.wrapping_sub(stride));
+        let mut starts: Vec<usize> = self.sorted.iter().copied().filter(is_start).collect();
+        if starts.is_empty() {
+            // Every run is a full circle: one start for each.
+            starts = self
+                .sorted
+                .iter()
+                .copied()
+                .filter(|&value| value < stride.min(self.period))
+                .collect();
+        }
+        let length = |&start: &usize| {
+            let run = (0..self.period / stride.min(self.period)).take_while(|i| self.has(start + i * stride));
+            run.count()
+        };
+        let longest = starts.iter().map(length).max().unwrap_or(1);
+        (Residues::new(starts.into_iter(), self.period), longest.max(1))
+    }
+}
+
+/// Candidates for the babies, ascending multiples of strides from 0 up.
+fn baby_sets(rotations: &Residues) -> Vec<Vec<usize>> {
+    let mut strides = Vec::new();
+    let mut rest = Residues::new(rotations.sorted.iter().copied(), rotations.period);
+    while strides.len() < MAX_STRIDES {
+        let Some(stride) = rest.commonest_difference() else {
+            break;
+        };
+        let (starts, length) = rest.runs(stride);
+        strides.push((stride, length));
+        rest = starts;
+    }
+    let mut sets: BTreeSet<Vec<usize>> = BTreeSet::from([vec![0]]);
+    let first = rotations.sorted.first().copied().unwrap_or(0);
+    let all = rotations
+        .sorted
+        .iter()
+        .map(|value| value.wrapping_sub(first) & (rotations.period - 1));
+    sets.insert(all.collect());
+    for order in orders(strides.len()) {
+        let mut babies = vec![0];
+        for &index in &order {
+            let (stride, length) = strides[index];
+            let multiples = |n: usize| {
+                let sums = (0..n).flat_map(|i| babies.iter().map(move |baby| baby + i * stride));
+                sums.map(|sum| sum & (rotations.period - 1)).collect::<Vec<_>>()
+            };
+            let even = (1..=DENSE_SPLITS).map(|parts| length.div_ceil(parts));
+            for n in (2..=length.min(DENSE_SPLITS)).chain(even) {
+                sets.insert(multiples(n));
+            }
+            babies = multiples(length);
+        }
+    }
+    sets.into_iter().collect()
+}
+
+/// All orders of `0..n`, for n <= 3.
+fn orders(n: usize) -> Vec<Vec<usize>> {
+    match n {
+        0 => vec![],
+        1 => vec![vec![0]],
+        2 => vec![vec![0, 1], vec![1, 0]],
+        _ => [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+            .map(|order| order.to_vec())
+            .to_vec(),
+    }
+}
+
+/// Giants for these babies: the first rotation not covered yet takes the first baby. Then both sets move against each
+/// other so that both hold 0, if they can.
+fn cover(rotations: &Residues, babies: &[usize]) -> Bsgs {
+    let mask = rotations.period - 1;
+    let mut is_covered = vec![false; rotations.period];
+    let mut giants = BTreeSet::new();
+    for &rotation in &rotations.sorted {
+        if !is_covered[rotation] {
+            let giant = rotation.wrapping_sub(babies[0]) & mask;
+            giants.insert(giant);
+            babies.iter().for_each(|baby| is_covered[(giant + baby) & mask] = true);
+        }
+    }
+    let can_shift = |baby: &&usize| giants.contains(&(baby.wrapping_neg() & mask));
+    let shift = babies.iter().find(can_shift).or(babies.first()).copied().unwrap_or(0);
+    let moved: BTreeSet<usize> = babies.iter().map(|baby| baby.wrapping_sub(shift) & mask).collect();
+    Bsgs {
+        baby_steps: moved.into_iter().collect(),
+        giant_steps: giants
+            .iter()
+            .map(|giant| (giant + shift) & mask)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// Drops the steps that no diagonal takes, and counts.
+fn counted(split: Bsgs, set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
+    let steps = |rotation: usize| split.split(rotation, set.rotation_period);
+    let mut babies = BTreeSet::new();
+    let mut giants = BTreeSet::new();
+    for key in &set.keys {
+        if let Some((baby, giant)) = steps(key.rotation) {
+            babies.insert((key.in_ct, baby));
+            giants.insert((key.out_ct, giant));
+        }
+    }
+    let hoisted: BTreeSet<usize> = babies
+        .iter()
+        .filter(|(_, baby)| *baby != 0)
+        .map(|(ct, _)| *ct)
+        .collect();
+    let n_babies = babies.iter().filter(|(_, baby)| *baby != 0).count();
+    let n_giants = giants.iter().filter(|(_, giant)| *giant != 0).count();
+    let mut bsgs = only_zero();
+    if !set.keys.is_empty() {
+        let distinct =
+            |steps: BTreeSet<(usize, usize)>| steps.into_iter().map(|(_, step)| step).collect::<BTreeSet<_>>();
+        bsgs.baby_steps = distinct(babies).into_iter().collect();
+        bsgs.giant_steps = distinct(giants).into_iter().collect();
+    }
+    BsgsPlan {
+        bsgs,
+        n_hoists: hoisted.len(),
+        n_babies,
+        n_giants,
+        n_plains: set.keys.len(),
+        cost: cost.hoist * hoisted.len() as f64
+            + cost.baby * n_babies as f64
+            + cost.giant * n_giants as f64
+            + cost.plain * set.keys.len() as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aphelion_ir::slot::DiagonalKey;
+    use proptest::prelude::*;
+
+    fn set(rotations: impl IntoIterator<Item = i64>, period: usize) -> DiagonalSet {
+        let residues: BTreeSet<usize> = rotations
+            .into_iter()
+            .map(|r| r.rem_euclid(period as i64) as usize)
+            .collect();
+        DiagonalSet {
+            slots: period,
+            rotation_period: period,
+            keys: residues
+                .into_iter()
+                .map(|rotation| DiagonalKey {
+                    out_ct: 0,
+                    in_ct: 0,
+                    rotation,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_dense_layer_splits_near_the_square_root() {
+        let plan = choose(&set(0..128, 128), &RotationCost::default());
+        assert_eq!((plan.n_babies, plan.n_giants, plan.n_plains), (15, 7, 128));
+        let plan = choose(&set(0..128, 1024), &RotationCost::default());
+        assert_eq!((plan.n_babies, plan.n_giants), (15, 7));
+    }
+
+    #[test]
+    fn a_convolution_splits_along_rows_or_channels() {
+        let offsets = |i: i64| (-1..6).flat_map(move |y| (-1..6).map(move |x| 1024 * i + 28 * y + x));
+        let plan = choose(&set((-3..6).flat_map(offsets), 8192), &RotationCost::default());
+        // 392 rotations as 7 x 7 x 8.
+        assert_eq!(plan.n_plains, 392);
+        assert!((plan.n_babies + 1) * (plan.n_giants + 1) <= 400, "{plan:?}");
+        assert!(plan.bsgs.baby_steps.contains(&0) && plan.bsgs.giant_steps.contains(&0));
+    }
+
+    #[test]
+    fn five_by_five_needs_eight_rotations_at_equal_cost() {
+        let cost = RotationCost {
+            hoist: 0.0,
+            baby: 1.0,
+            giant: 1.0,
+            plain: 0.0,
+        };
+        let plan = choose(&set((0..5).flat_map(|y| (0..5).map(move |x| 28 * y + x)), 1024), &cost);
+        assert_eq!((plan.n_babies, plan.n_giants, plan.cost), (4, 4, 8.0));
+    }
+
+    #[test]
+    fn no_rotation_costs_none() {
+        for rotations in [vec![], vec![0]] {
+            let plan = choose(&set(rotations, 16), &RotationCost::default());
+            assert_eq!(
+                (plan.bsgs, plan.n_babies, plan.n_giants, plan.n_hoists),
+                (only_zero(), 0, 0, 0)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_rotation_splits(rotations in prop::collection::vec(0i64..256, 1..80), log_period in 0u32..9) {
+            let set = set(rotations, 1 << log_period);
+            let plan = choose(&set, &RotationCost::default());
+            for key in &set.keys {
+                let (baby, giant) = plan.bsgs.split(key.rotation, set.rotation_period).expect("splits");
+                prop_assert_eq!((baby + giant) % set.rotation_period, key.rotation);
+            }
+            prop_assert!(plan.bsgs.baby_steps.is_sorted() && plan.bsgs.giant_steps.is_sorted());
+            prop_assert!(plan.n_babies + plan.n_giants <= set.keys.len());
+        }
+    }
+}
