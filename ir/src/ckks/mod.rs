@@ -9,8 +9,12 @@
 //! Invariant: values that are added have equal levels and scale powers.
 
 mod infer;
+mod interp;
+mod noise;
 mod ops;
 
+pub use interp::{Interpreter, Noise};
+pub use noise::NoiseModel;
 pub use ops::{Bsgs, CkksOp};
 
 use crate::attr::Attr;

@@ -18,12 +18,13 @@ attr_struct! {
 }
 
 impl Bsgs {
-    /// The baby step and the giant step whose sum modulo `slots` is `rotation`: those with the smallest giant step.
-    /// `None` when the plan does not reach the rotation.
-    pub fn split(&self, rotation: usize, slots: usize) -> Option<(usize, usize)> {
+    /// A baby step and a giant step that add up to `rotation` modulo `period` (a divisor of the slots): those with the
+    /// smallest giant step, then the smallest baby step. `None` when the plan does not reach the rotation.
+    pub fn split(&self, rotation: usize, period: usize) -> Option<(usize, usize)> {
+        let target = rotation % period;
         self.giant_steps.iter().find_map(|&giant| {
-            let baby = (rotation + slots - giant % slots) % slots;
-            self.baby_steps.binary_search(&baby).ok().map(|_| (baby, giant))
+            let reaches = |baby: &&usize| (**baby + giant) % period == target;
+            self.baby_steps.iter().find(reaches).map(|&baby| (baby, giant))
         })
     }
 }

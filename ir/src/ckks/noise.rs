@@ -1,0 +1,206 @@
+//! Noise of `ckks` ops, as the variance of the error that an op adds to the real part of every slot.
+//!
+//! Assumes: coefficients of noise polynomials are independent with mean zero, the secret is uniform ternary, values are
+//! real. A polynomial whose coefficients have variance `v` adds variance `slots * v` to the real part of every slot
+//! (2 slots coefficients matter to a value of `slots` slots, and half of an embedding's variance is real).
+//! Ensures: variances are in units of the slot values, that is, already divided by the squared scale.
+//!
+//! Source: Costache, Curtis, Hales, Murphy, Ogilvie, Player: "On the precision loss in approximate homomorphic
+//! encryption", SAC 2023 (average-case variances); Kim, Papadimitriou, Polyakov, CT-RSA 2022 (hybrid key switching).
+
+use super::ParameterSpec;
+use std::f64::consts::TAU;
+
+/// Standard deviation of the error of an encryption (homomorphicencryption.org standard).
+const ERROR_SIGMA: f64 = 3.2;
+/// Variance of a coefficient of a uniform ternary secret.
+const TERNARY_VARIANCE: f64 = 2.0 / 3.0;
+/// Variance of a rounding error.
+const ROUNDING_VARIANCE: f64 = 1.0 / 12.0;
+/// No chain of primes is longer.
+const MAX_LEVEL: u32 = 1000;
+
+/// Variances under given parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoiseModel {
+    n: f64,
+    log_scale: f64,
+    log_q0: f64,
+    max_level: u32,
+    digit_primes: u32,
+    log_p: f64,
+}
+
+impl NoiseModel {
+    /// The model of `spec`.
+    ///
+    /// # Errors
+    /// When the numbers are out of all proportion.
+    pub fn new(spec: &ParameterSpec) -> Result<Self, String> {
+        if spec.max_level > MAX_LEVEL || spec.dnum == 0 || spec.dnum > spec.max_level + 1 {
+            return Err(format!(
+                "{} digits for {} levels: expected at most {MAX_LEVEL} levels and 1 to levels + 1 digits",
+                spec.dnum, spec.max_level
+            ));
+        }
+        Ok(NoiseModel {
+            n: f64::from(spec.log_n).exp2(),
+            log_scale: f64::from(spec.log_scale),
+            log_q0: f64::from(spec.log_q0),
+            max_level: spec.max_level,
+            digit_primes: (spec.max_level + 1).div_ceil(spec.dnum),
+            log_p: f64::from(spec.log_special) * f64::from(spec.n_special),
+        })
+    }
+
+    /// A fresh encryption under the secret key, encoding included.
+    pub fn fresh(&self, slots: usize) -> f64 {
+        self.in_slots(ERROR_SIGMA * ERROR_SIGMA + ROUNDING_VARIANCE, slots, 1)
+    }
+
+    /// Encoding of a plaintext at the `scale_power`-th power of the scale.
+    pub fn encode(&self, slots: usize, scale_power: u32) -> f64 {
+        self.in_slots(ROUNDING_VARIANCE, slots, scale_power)
+    }
+
+    /// The rounding of a rescale, whose result is at the canonical scale.
+    pub fn rescale(&self, slots: usize) -> f64 {
+        self.in_slots(self.division(), slots, 1)
+    }
+
+    /// A key switch at `level` of a value at the `scale_power`-th power of the scale: the errors of the key, times the
+    /// digits and divided by the special modulus, then the rounding of that division.
+    pub fn key_switch(&self, slots: usize, level: u32, scale_power: u32) -> f64 {
+        self.in_slots(self.key_errors(level) + self.division(), slots, scale_power)
+    }
+
+    /// Bits by which a value of magnitude 1 at `level` and the `scale_power`-th power of the scale stays below half of
+    /// the modulus; a value of more bits would wrap around.
+    pub fn headroom(&self, level: u32, scale_power: u32) -> f64 {
+        self.log_modulus(0, level + 1) - 1.0 - f64::from(scale_power) * self.log_scale
+    }
+
+    /// Rounding both parts of a ciphertext: the second one meets the secret.
+    fn division(&self) -> f64 {
+        ROUNDING_VARIANCE * (1.0 + self.n * TERNARY_VARIANCE)
+    }
+
+    /// Sum over the digits of N sigma^2 D^2 / (12 P^2).
+    fn key_errors(&self, level: u32) -> f64 {
+        let n_primes = level.min(self.max_level) + 1;
+        let digits = (0..n_primes).step_by(self.digit_primes as usize);
+        let ratios = digits.map(|start| {
+            let end = (start + self.digit_primes).min(n_primes);
+            (2.0 * (self.log_modulus(start, end) - self.log_p)).exp2()
+        });
+        self.n * ERROR_SIGMA * ERROR_SIGMA * ROUNDING_VARIANCE * ratios.sum::<f64>()
+    }
+
+    /// log2 of the product of the primes `q_start..q_end`.
+    fn log_modulus(&self, start: u32, end: u32) -> f64 {
+        let first = if start == 0 && end > 0 {
+            self.log_q0 - self.log_scale
+        } else {
+            0.0
+        };
+        first + f64::from(end - start) * self.log_scale
+    }
+
+    fn in_slots(&self, coefficient_variance: f64, slots: usize, scale_power: u32) -> f64 {
+        slots as f64 * coefficient_variance * (-2.0 * self.log_scale * f64::from(scale_power)).exp2()
+    }
+}
+
+/// Reproducible Gaussian samples: a BLAKE3 output stream through the Box-Muller transform.
+pub(super) struct Gaussian {
+    stream: blake3::OutputReader,
+    spare: Option<f64>,
+}
+
+impl Gaussian {
+    /// The stream number `stream` of `seed`.
+    pub(super) fn new(seed: u64, stream: u64) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&seed.to_le_bytes());
+        hasher.update(&stream.to_le_bytes());
+        Gaussian {
+            stream: hasher.finalize_xof(),
+            spare: None,
+        }
+    }
+
+    /// A sample of mean 0 and variance 1.
+    pub(super) fn sample(&mut self) -> f64 {
+        if let Some(spare) = self.spare.take() {
+            return spare;
+        }
+        let radius = (-2.0 * self.uniform().ln()).sqrt();
+        let angle = TAU * self.uniform();
+        self.spare = Some(radius * angle.sin());
+        radius * angle.cos()
+    }
+
+    /// Uniform in (0, 1].
+    fn uniform(&mut self) -> f64 {
+        let mut bytes = [0; 8];
+        self.stream.fill(&mut bytes);
+        ((u64::from_le_bytes(bytes) >> 11) + 1) as f64 * (-53f64).exp2()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ckks::Secret;
+
+    fn spec() -> ParameterSpec {
+        ParameterSpec {
+            log_n: 13,
+            max_level: 4,
+            log_scale: 30,
+            log_q0: 36,
+            dnum: 5,
+            log_special: 40,
+            n_special: 1,
+            secret: Secret::UniformTernary {},
+        }
+    }
+
+    #[test]
+    fn variances_meet_closed_forms() {
+        let model = NoiseModel::new(&spec()).expect("sane");
+        let scale = 30f64.exp2();
+        // Rounding both halves: (1 + 2N/3) / 12 per coefficient, N/2 of it per slot.
+        let rescale = 4096.0 * (1.0 + 8192.0 * 2.0 / 3.0) / 12.0 / (scale * scale);
+        assert!((model.rescale(4096) / rescale - 1.0).abs() < 1e-12);
+        let fresh = 4096.0 * (3.2 * 3.2 + 1.0 / 12.0) / (scale * scale);
+        assert!((model.fresh(4096) / fresh - 1.0).abs() < 1e-12);
+        assert!(model.fresh(64) < model.fresh(4096));
+    }
+
+    #[test]
+    fn key_switching_is_dominated_by_its_division() {
+        let model = NoiseModel::new(&spec()).expect("sane");
+        let ratio = model.key_switch(4096, 4, 1) / model.rescale(4096);
+        assert!((1.0..1.5).contains(&ratio), "{ratio}");
+        assert!(model.key_switch(4096, 4, 2) < model.key_switch(4096, 4, 1));
+        let tight = NoiseModel::new(&ParameterSpec {
+            log_special: 34,
+            ..spec()
+        })
+        .expect("sane");
+        assert!(NoiseModel::new(&ParameterSpec { dnum: 6, ..spec() }).is_err());
+        assert!(tight.key_switch(4096, 4, 1) > 4.0 * model.key_switch(4096, 4, 1));
+    }
+
+    #[test]
+    fn gaussian_has_mean_zero_and_variance_one() {
+        let mut source = Gaussian::new(1, 2);
+        let samples: Vec<f64> = (0..40_000).map(|_| source.sample()).collect();
+        let mean = samples.iter().sum::<f64>() / samples.len() as f64;
+        let variance = samples.iter().map(|x| x * x).sum::<f64>() / samples.len() as f64;
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03, "{mean} {variance}");
+        assert_eq!(Gaussian::new(1, 2).sample(), samples[0]);
+        assert_ne!(Gaussian::new(2, 2).sample(), samples[0]);
+    }
+}
