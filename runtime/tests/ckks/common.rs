@@ -138,7 +138,8 @@ pub fn key_switch(params: &Parameters, level: usize) -> f64 {
     digits.sum::<f64>() * params.n() as f64 / 12.0 * FRESH + division(params)
 }
 
-/// Precision of slots of values around one whose coefficients carry noise of this variance: six deviations.
+/// Precision of slots whose coefficients carry noise of this variance: eleven deviations of a slot's real part. So many,
+/// because rounding noise is multiplied with the secret's own slots, which gives it the tail of exp(-1.4 * deviations).
 pub fn bits(params: &Parameters, level: usize, variance: f64) -> f64 {
-    params.scale(level).log2() - (6.0 * (params.n() as f64 * variance).sqrt()).log2()
+    params.scale(level).log2() - (8.0 * (params.n() as f64 * variance).sqrt()).log2()
 }

@@ -312,3 +312,56 @@ fn what_does_not_fit_is_refused_by_name() {
         Error::ScaleMismatch { .. }
     ));
 }
+
+#[test]
+fn bounds_hold_from_the_smallest_ring_to_a_large_one() {
+    for (log_n, levels, log_scale, log_q0, dnum) in [
+        (12, 1, 29.0, 35.0, 2),
+        (14, 6, 40.0, 50.0, 7),
+        (14, 6, 40.0, 50.0, 3),
+        (15, 12, 45.0, 50.0, 4),
+    ] {
+        let mut client = Client::new(secure(log_n, levels, log_scale, log_q0, dnum));
+        let params = client.params.clone();
+        let mut keys = KeyRequest::default();
+        keys.add_relin(levels);
+        keys.add_rotation(3, levels);
+        let evaluator = Evaluator::new(client.secret.evaluation_keys(&keys, &mut client.rng).unwrap());
+        let (x, y) = (sample(params.max_slots(), 1), sample(params.max_slots(), 2));
+        let (a, b) = (client.encrypt(&x, levels), client.encrypt(&y, levels));
+        let what = format!("N = 2^{log_n}, {dnum} digits");
+
+        let mut expected = x.clone();
+        expected.rotate_left(3);
+        let rotated = evaluator.rotate(&a, 3).unwrap();
+        let bound = bits(&params, levels, FRESH + key_switch(&params, levels));
+        assert_bits(&what, error_bits(&client.decrypt(&rotated), &expected), bound);
+
+        let expected: Vec<_> = x.iter().zip(&y).map(|(x, y)| x * y).collect();
+        let product = evaluator.mul_relin_rescale(&a, &b).unwrap();
+        let q = params.q()[levels] as f64;
+        let noise = 2.0 * FRESH + key_switch(&params, levels) / (q * q) + division(&params);
+        assert_bits(
+            &what,
+            error_bits(&client.decrypt(&product), &expected),
+            bits(&params, levels - 1, noise),
+        );
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_threads() {
+    let (mut client, evaluator) = setup(|keys| {
+        keys.add_relin(3);
+        keys.add_rotation(1, 3);
+    });
+    let (a, b) = (client.encrypt(&sample(4096, 1), 3), client.encrypt(&sample(4096, 2), 3));
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let (product, rotated) = rayon::join(|| evaluator.mul_relin_rescale(&a, &b), || evaluator.rotate(&a, 1));
+            (product.unwrap(), rotated.unwrap())
+        })
+    };
+    assert!(run(1) == run(3));
+}

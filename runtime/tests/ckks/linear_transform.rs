@@ -86,6 +86,11 @@ fn run(client: &mut Client, slots: usize, case: &Case, input_level: usize, level
     let ahead = raw.encode(&encoding).unwrap();
     let again = evaluator.linear_transform(&encrypted, &shape, &ahead, level).unwrap();
 
+    let keys = evaluator.keys().clone();
+    let batched = Evaluator::new(keys).with_transform_memory(1);
+    let batched = batched.linear_transform(&encrypted, &shape, &ahead, level).unwrap();
+    assert!(batched == outputs, "batching the inputs must not change results");
+
     let expected = apply(&plain, &inputs, case.blocks.0, &case.folds);
     // Noise of the inputs and their key switches passes through a matrix of row sums below one, then a division; each
     // fold doubles it at worst and adds a key switch.

@@ -9,6 +9,9 @@ use crate::ckks::params::Parameters;
 use crate::error::Result;
 use crate::ring::{Basis, Poly};
 
+/// log2 of the magnitudes that decoding tells apart, where the modulus has room for them.
+const DECODABLE_LOG2: f64 = 60.0;
+
 /// Encodes and decodes under one parameter set. Shared, read-only.
 pub struct Encoder {
     params: Arc<Parameters>,
@@ -76,7 +79,8 @@ impl Encoder {
         Ok(Plaintext { poly, scale, slots })
     }
 
-    /// The real parts of the slots.
+    /// The real parts of the slots. Magnitudes up to 2^60 are told apart; what lies beyond, or was encrypted under another
+    /// key, comes out as noise.
     #[must_use]
     pub fn decode(&self, plaintext: &Plaintext) -> Vec<f64> {
         self.decode_complex(plaintext)
@@ -85,14 +89,23 @@ impl Encoder {
             .collect()
     }
 
-    /// All slots.
+    /// All slots; see [`Encoder::decode`].
     #[must_use]
     pub fn decode_complex(&self, plaintext: &Plaintext) -> Vec<Complex64> {
-        let mut poly = plaintext.poly.clone();
+        let mut poly = plaintext.poly.restricted(Basis::q(self.decoding_level(plaintext)));
         poly.to_coeff();
         let coefficients = poly.to_centered_f64();
         let gap = self.params.max_slots() / plaintext.slots;
         from_coefficients(&self.fft, plaintext.slots, |i| coefficients[i * gap] / plaintext.scale)
+    }
+
+    /// The lowest level whose modulus holds every coefficient of a decodable value.
+    fn decoding_level(&self, plaintext: &Plaintext) -> usize {
+        // A coefficient is at most the largest slot in magnitude, up to a factor of two for the complex parts.
+        let needed = plaintext.scale.log2() + DECODABLE_LOG2 + 2.0;
+        (0..plaintext.level())
+            .find(|level| self.params.log_q(*level) >= needed)
+            .unwrap_or(plaintext.level())
     }
 
     /// Coefficients of X^gap to coefficients of X.

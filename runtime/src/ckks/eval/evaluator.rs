@@ -15,7 +15,11 @@ const SCALE_TOLERANCE: f64 = 1.0 / (1u64 << 30) as f64;
 pub struct Evaluator {
     params: Arc<Parameters>,
     keys: EvaluationKeys,
+    transform_memory: usize,
 }
+
+/// Default of [`Evaluator::with_transform_memory`].
+const DEFAULT_TRANSFORM_MEMORY: usize = 1 << 30;
 
 impl Evaluator {
     /// An evaluator with these keys, which may be none.
@@ -24,7 +28,20 @@ impl Evaluator {
         Self {
             params: Arc::clone(keys.params()),
             keys,
+            transform_memory: DEFAULT_TRANSFORM_MEMORY,
         }
+    }
+
+    /// Bounds the bytes that the rotated inputs of one linear transform may take at a time (1 GiB unless set; those of a
+    /// single input are always kept). Results do not depend on it.
+    #[must_use]
+    pub fn with_transform_memory(mut self, bytes: usize) -> Self {
+        self.transform_memory = bytes;
+        self
+    }
+
+    pub(super) fn transform_memory(&self) -> usize {
+        self.transform_memory
     }
 
     /// The parameters.

@@ -5,11 +5,13 @@
 //! Method: double hoisting. The rotated inputs stay raised, modulo Q_l P, where the division by P would cost more than
 //! carrying the special primes through all products (`babies_stay_raised`). Each (output, giant step) group is one
 //! inner product; its mask is divided by P, decomposed and switched; the results of all giant steps are summed raised.
-//! One last division by P * q_l ends each output.
+//! One last division by P * q_l ends each output. When the rotated inputs would exceed the evaluator's memory budget, the
+//! inputs are taken in batches and the sums of all groups kept between them.
 //! Source: Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT 2021, algorithm 6; ours: the choice of basis, several
 //! inputs and outputs, the merged rescale.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -26,6 +28,12 @@ const DIAGONALS_AT_ONCE: usize = 32;
 
 /// The two parts of a ciphertext in the making, over any basis.
 type Pair = [Poly; 2];
+
+/// The diagonals of one (output, giant step) and the sum of their products so far.
+struct Group<'a> {
+    diagonals: &'a [DiagonalIdx],
+    sum: Option<Pair>,
+}
 
 /// A partial output: a part modulo Q and a part modulo QP that still has to be divided by P.
 #[derive(Default)]
@@ -93,15 +101,25 @@ impl Evaluator {
         for (step, level) in shape.rotations(level) {
             self.keys().get(KeyPurpose::Rotate(step), level)?;
         }
-        let babies = self.baby_rotations(inputs, shape, encoding.basis)?;
-        let groups: Vec<&[DiagonalIdx]> = shape.groups().collect();
-        let outputs: Vec<_> = groups.chunk_by(|a, b| a[0].out == b[0].out).collect();
-        outputs
-            .par_iter()
+        let mut batches = self.input_batches(shape, encoding.basis);
+        let last = batches.pop().unwrap_or(0..inputs.len());
+        let mut groups: Vec<Group> = shape.groups().map(|diagonals| Group { diagonals, sum: None }).collect();
+        for batch in batches {
+            let babies = self.baby_rotations(inputs, shape, batch.clone(), encoding.basis)?;
+            groups
+                .par_iter_mut()
+                .try_for_each(|group| self.accumulate(group, &batch, &babies, diagonals, &encoding))?;
+        }
+        let babies = self.baby_rotations(inputs, shape, last.clone(), encoding.basis)?;
+        groups
+            .par_chunk_by_mut(|a, b| a.diagonals[0].out == b.diagonals[0].out)
             .map(|groups| {
                 let partial = groups
-                    .par_iter()
-                    .map(|group| self.giant_step(group, &babies, diagonals, &encoding))
+                    .par_iter_mut()
+                    .map(|group| {
+                        self.accumulate(group, &last, &babies, diagonals, &encoding)?;
+                        self.giant_step(group, encoding.basis)
+                    })
                     .try_reduce(Partial::default, |a, b| Ok(a.merge(b)))?;
                 let parts = self.finish(partial);
                 let output = Ciphertext::computed(parts, self.params().scale(level - 1), shape.slots());
@@ -148,11 +166,34 @@ impl Evaluator {
         rotated > 0 && raised < 2 * rotated * division
     }
 
-    /// Every rotated input in use, over `basis`; with special primes, times P.
+    /// Runs of inputs whose rotations fit the memory budget together; at least one input each.
+    fn input_batches(&self, shape: &LinearTransform, basis: Basis) -> Vec<Range<usize>> {
+        let uses = shape.baby_uses();
+        let pair_bytes = 2 * self.params().ring().limb_count(basis) * self.params().n() * size_of::<u64>();
+        let mut batches: Vec<Range<usize>> = Vec::new();
+        let mut bytes = 0;
+        for input in 0..shape.n_inputs() {
+            let needed = uses.range((input, 0)..(input + 1, 0)).count() * pair_bytes;
+            match batches.last_mut() {
+                Some(batch) if bytes + needed <= self.transform_memory() => {
+                    batch.end = input + 1;
+                    bytes += needed;
+                }
+                _ => {
+                    batches.push(input..input + 1);
+                    bytes = needed;
+                }
+            }
+        }
+        batches
+    }
+
+    /// Every rotation in use of the inputs of a batch, over `basis`; with special primes, times P.
     fn baby_rotations(
         &self,
         inputs: &[&Ciphertext],
         shape: &LinearTransform,
+        batch: Range<usize>,
         basis: Basis,
     ) -> Result<BTreeMap<(usize, usize), Pair>> {
         let uses = shape.baby_uses();
@@ -160,17 +201,14 @@ impl Evaluator {
             special: false,
             ..basis
         };
-        let used: Vec<usize> = (0..inputs.len())
-            .filter(|input| uses.keys().any(|(i, _)| i == input))
-            .collect();
-        let babies: Result<Vec<Vec<_>>> = used
-            .par_iter()
-            .map(|&input| {
-                let parts = [0, 1].map(|part| inputs[input].parts[part].restricted(plain));
+        let babies: Result<Vec<Vec<_>>> = batch
+            .into_par_iter()
+            .map(|input| {
                 let steps: Vec<usize> = uses
                     .range((input, 0)..(input + 1, 0))
                     .map(|((_, baby), _)| *baby)
                     .collect();
+                let parts = [0, 1].map(|part| inputs[input].parts[part].restricted(plain));
                 let digits = if steps.iter().any(|step| *step != 0) {
                     self.decompose(&parts[1])
                 } else {
@@ -213,33 +251,40 @@ impl Evaluator {
         Ok([body.automorphism(element), mask.automorphism(element)])
     }
 
-    /// The sum over one group of diagonals, rotated by the group's giant step.
-    fn giant_step(
+    /// Adds to a group's sum the products with the rotated inputs of a batch.
+    fn accumulate(
         &self,
-        group: &[DiagonalIdx],
+        group: &mut Group,
+        batch: &Range<usize>,
         babies: &BTreeMap<(usize, usize), Pair>,
         diagonals: &dyn DiagonalSource,
         encoding: &DiagonalEncoding,
-    ) -> Result<Partial> {
-        let mut sum = None;
-        for chunk in group.chunks(DIAGONALS_AT_ONCE) {
+    ) -> Result<()> {
+        let from = group.diagonals.partition_point(|idx| idx.input < batch.start);
+        let to = group.diagonals.partition_point(|idx| idx.input < batch.end);
+        for chunk in group.diagonals[from..to].chunks(DIAGONALS_AT_ONCE) {
             let plaintexts: Vec<_> = chunk
                 .par_iter()
                 .map(|idx| diagonals.diagonal(*idx, encoding))
                 .collect::<Result<_>>()?;
             let plaintexts: Vec<&Poly> = plaintexts.iter().map(|plaintext| &plaintext.poly).collect();
-            let product = |part: usize| {
-                let rotated: Vec<&Poly> = chunk.iter().map(|idx| &babies[&(idx.input, idx.baby)][part]).collect();
-                Poly::inner_product(encoding.basis, &rotated, &plaintexts)
-            };
-            let (body, mask) = rayon::join(|| product(0), || product(1));
-            sum = add_pairs(sum, Some([body, mask]));
+            let rotated: Vec<[&Poly; 2]> = chunk
+                .iter()
+                .map(|idx| babies[&(idx.input, idx.baby)].each_ref())
+                .collect();
+            let products = Poly::inner_products(encoding.basis, &plaintexts, &rotated);
+            group.sum = add_pairs(group.sum.take(), Some(products));
         }
-        let Some([body, mask]) = sum else {
+        Ok(())
+    }
+
+    /// The group's sum, rotated by its giant step.
+    fn giant_step(&self, group: &mut Group, basis: Basis) -> Result<Partial> {
+        let Some([body, mask]) = group.sum.take() else {
             return Ok(Partial::default());
         };
-        let giant = group[0].giant;
-        let is_raised = encoding.basis.special;
+        let giant = group.diagonals[0].giant;
+        let is_raised = basis.special;
         if giant == 0 {
             let pair = Some([body, mask]);
             return Ok(if is_raised {
@@ -254,7 +299,7 @@ impl Evaluator {
                 }
             });
         }
-        let key = self.keys().get(KeyPurpose::Rotate(giant), encoding.basis.level())?;
+        let key = self.keys().get(KeyPurpose::Rotate(giant), basis.level())?;
         let mask = if is_raised {
             self.params().ring().mod_down(&mask)
         } else {

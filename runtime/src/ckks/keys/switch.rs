@@ -79,14 +79,15 @@ impl KeySwitchKey {
 
     /// `sum_d digit_d * (b_d, a_d)` over q_0..q_l and the special primes, l the level of the digits.
     pub(crate) fn product(&self, digits: &[Poly]) -> [Poly; 2] {
-        let basis = digits[0].basis();
         let digits: Vec<&Poly> = digits.iter().collect();
-        let sum = |key: &[Poly]| {
-            let key: Vec<&Poly> = key.iter().take(digits.len()).collect();
-            Poly::inner_product(basis, &digits, &key)
-        };
-        let (body, mask) = rayon::join(|| sum(&self.bodies), || sum(&self.masks));
-        [body, mask]
+        let key: Vec<[&Poly; 2]> = self
+            .bodies
+            .iter()
+            .zip(&self.masks)
+            .take(digits.len())
+            .map(|(body, mask)| [body, mask])
+            .collect();
+        Poly::inner_products(digits[0].basis(), &digits, &key)
     }
 }
 

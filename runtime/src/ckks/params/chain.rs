@@ -18,6 +18,10 @@ use crate::ring::{MAX_MODULUS_BITS, nearest_prime};
 /// no larger than that of the division that follows.
 pub const KEY_SWITCH_MARGIN_BITS: f64 = 4.0;
 
+/// log2 of how far the special modulus may stay below the widest digit, at that much more key-switching noise: lets one
+/// special prime serve digits of one prime of nearly its size.
+pub(super) const KEY_SWITCH_SLACK_BITS: f64 = 0.25;
+
 /// What a modulus chain must offer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ChainRequest {
@@ -73,7 +77,7 @@ impl ParametersLiteral {
             .fold(0.0, f64::max);
         // The nearest prime may lie just below its target.
         let usable_bits = largest - 0.01;
-        let count = (widest_digit / usable_bits).ceil();
+        let count = ((widest_digit - KEY_SWITCH_SLACK_BITS) / usable_bits).ceil().max(1.0);
         let log_p = ((widest_digit + KEY_SWITCH_MARGIN_BITS) / count)
             .min(usable_bits)
             .max(smallest);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::digit_primes;
+use super::chain::{KEY_SWITCH_SLACK_BITS, digit_primes};
 use super::{SecretDistribution, Security, max_log_qp, security_bits};
 use crate::ckks::wire::Fingerprint;
 use crate::error::{Error, Result};
 use crate::ring::RingContext;
 
-/// Smallest supported ring: below it nothing is secure and the vector kernels do not apply.
-pub const MIN_LOG_N: u32 = 4;
+/// Smallest supported ring, one that fills the vector kernels.
+pub const MIN_LOG_N: u32 = 6;
 /// Largest ring the security table covers.
 pub const MAX_LOG_N: u32 = 17;
 /// Most primes of a chain, special ones included.
@@ -298,7 +298,7 @@ fn check(literal: &ParametersLiteral) -> Result<()> {
     let log_p = log2_product(&literal.p);
     let digits = literal.q.chunks(digit_primes(literal.q.len(), literal.dnum));
     let widest = digits.map(log2_product).fold(0.0, f64::max);
-    if log_p < widest {
+    if log_p < widest - KEY_SWITCH_SLACK_BITS {
         let reason = format!("2^{log_p:.1} is smaller than the widest digit, 2^{widest:.1}: add a prime or a digit");
         return invalid("p", reason);
     }
