@@ -1,4 +1,4 @@
-//! 16-bit floating-point formats, widened exactly.
+//! The two 16-bit floating-point formats, widened exactly.
 
 /// IEEE 754 binary16: 1 sign, 5 exponent and 10 fraction bits.
 pub(crate) fn from_f16(bits: u16) -> f32 {
@@ -12,9 +12,14 @@ pub(crate) fn from_f16(bits: u16) -> f32 {
     }
 }
 
+/// bfloat16: the upper half of a binary32.
+pub(crate) fn from_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::from_f16;
+    use super::{from_bf16, from_f16};
 
     #[test]
     fn half_precision() {
@@ -32,5 +37,11 @@ mod tests {
         }
         assert!(from_f16(0x7c01).is_nan());
         assert!(from_f16(0x8000).is_sign_negative());
+    }
+
+    #[test]
+    fn brain_float() {
+        assert_eq!(from_bf16(0x3f80), 1.0);
+        assert_eq!(from_bf16(0xc049), -3.140625);
     }
 }

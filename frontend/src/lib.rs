@@ -7,6 +7,8 @@ pub mod data;
 
 pub mod dsl;
 
+pub mod onnx;
+
 mod error;
 mod float;
 
