@@ -1,4 +1,4 @@
-//! Every operator against the ONNX project's reference evaluator: models, inputs and outputs of `cases/onnx.json`,
+//! Every operator against onnxruntime: models, inputs and outputs of `cases/onnx.json`,
 //! which `cases/generate.py` writes.
 
 use aphelion_frontend::onnx::{import_bytes, supported_operators};
