@@ -10,6 +10,7 @@ mod options;
 mod pass;
 
 pub mod approx;
+pub mod rewrite;
 
 pub use error::PassError;
 pub use options::{CompileOptions, Target};
