@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 /// A source file longer than this is two rooms, not one.
 const MAX_LINES: usize = 700;
 
-const ROOTS: [&str; 8] = ["src", "tests", "examples", "frontend", "ir", "passes", "backends", "runtime"];
+const ROOTS: [&str; 8] = [
+    "src", "tests", "examples", "frontend", "ir", "passes", "backends", "runtime",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -58,7 +60,12 @@ fn sources_have_a_header_and_one_subject() {
 #[test]
 fn nothing_is_left_unfinished() {
     // Spelled in two parts, so that this file does not find itself.
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("#[ig", "nore"), concat!("allow(dead", "_code)")];
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("#[ig", "nore"),
+        concat!("allow(dead", "_code)"),
+    ];
     let mut findings = Vec::new();
     for path in sources() {
         let text = fs::read_to_string(&path).expect("source is readable");
@@ -91,7 +98,10 @@ fn documents_name_paths_that_exist() {
 #[test]
 fn passes_have_the_full_header() {
     let mut findings = Vec::new();
-    for path in sources().into_iter().filter(|path| path.starts_with(root().join("passes/src"))) {
+    for path in sources()
+        .into_iter()
+        .filter(|path| path.starts_with(root().join("passes/src")))
+    {
         let text = fs::read_to_string(&path).expect("source is readable");
         if !text.contains("pub fn run(") {
             continue;

@@ -6,7 +6,6 @@
 //! is deterministic.
 
 use super::language::{SlotEGraph, SlotExpr};
-use aphelion_ir::slot::Layout;
 use egg::{Id, Language};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -40,14 +39,17 @@ pub(super) fn extract(
 ) -> FxHashMap<Id, SlotExpr> {
     let mut classes: Vec<Id> = egraph.classes().map(|class| class.id).collect();
     classes.sort_unstable();
-    let costs: Vec<Vec<Option<OpCost>>> =
-        classes.iter().map(|id| egraph[*id].nodes.iter().map(|node| cost(node, egraph)).collect()).collect();
+    let costs: Vec<Vec<Option<OpCost>>> = classes
+        .iter()
+        .map(|id| egraph[*id].nodes.iter().map(|node| cost(node, egraph)).collect())
+        .collect();
     let mut best: FxHashMap<Id, Choice> = FxHashMap::default();
     for _ in 0..MAX_ROUNDS {
         let mut changed = false;
         for (&id, costs) in classes.iter().zip(&costs) {
             for (index, node) in egraph[id].nodes.iter().enumerate() {
-                let Some(candidate) = costs[index].and_then(|own| candidate(egraph, &best, id, index, node, own)) else {
+                let Some(candidate) = costs[index].and_then(|own| candidate(egraph, &best, id, index, node, own))
+                else {
                     continue;
                 };
                 let better = best.get(&id).is_none_or(|current| {
@@ -63,7 +65,9 @@ pub(super) fn extract(
             break;
         }
     }
-    best.into_iter().map(|(id, choice)| (id, egraph[id].nodes[choice.node].clone())).collect()
+    best.into_iter()
+        .map(|(id, choice)| (id, egraph[id].nodes[choice.node].clone()))
+        .collect()
 }
 
 fn candidate(
@@ -87,10 +91,10 @@ fn candidate(
         needs.extend(&choice.needs);
     }
     let latency = needs.values().sum();
-    Some(Choice { node: index, depth: depth + own.depth, latency, needs })
-}
-
-/// Layout of the value that an e-node's last child is; `None` for an attribute.
-pub(super) fn operand_layout<'a>(egraph: &'a SlotEGraph, node: &SlotExpr) -> Option<&'a Layout> {
-    node.children().last().and_then(|child| egraph[*child].data.layout.as_ref())
+    Some(Choice {
+        node: index,
+        depth: depth + own.depth,
+        latency,
+        needs,
+    })
 }

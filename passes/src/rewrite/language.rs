@@ -85,15 +85,22 @@ pub(super) type SlotEGraph = EGraph<SlotExpr, SlotAnalysis>;
 
 impl SlotAnalysis {
     pub(super) fn new(constants: ConstantPool) -> Self {
-        SlotAnalysis { attrs: Vec::new(), ids: FxHashMap::default(), constants, origin: Origin::default() }
+        SlotAnalysis {
+            attrs: Vec::new(),
+            ids: FxHashMap::default(),
+            constants,
+            origin: Origin::default(),
+        }
     }
 
     /// The id of `attr`; equal attributes have one id.
     pub(super) fn intern(&mut self, attr: Attr) -> AttrId {
         let key = match &attr {
-            Attr::Input { name, layout, scale } => {
-                print_op::<Slot>(&SlotOp::Input { name: name.clone(), layout: layout.clone(), scale: *scale })
-            }
+            Attr::Input { name, layout, scale } => print_op::<Slot>(&SlotOp::Input {
+                name: name.clone(),
+                layout: layout.clone(),
+                scale: *scale,
+            }),
             Attr::Scalar(by) => format!("scalar {by:?}"),
             Attr::Plain(value) => format!("plain {}", print_attr(value)),
             Attr::Rotation { by, layout } => format!("rotation {by} {}", print_attr(layout)),
@@ -145,7 +152,11 @@ impl Analysis<SlotExpr> for SlotAnalysis {
             | SlotExpr::MulScalar([_, x])
             | SlotExpr::Poly([_, x]) => (None, layout_of(x)),
         };
-        Facts { attr, layout, origin: egraph.analysis.origin.clone() }
+        Facts {
+            attr,
+            layout,
+            origin: egraph.analysis.origin.clone(),
+        }
     }
 
     fn merge(&mut self, a: &mut Facts, b: Facts) -> DidMerge {
@@ -175,9 +186,11 @@ pub(super) fn import(graph: &Graph<Slot>) -> (SlotEGraph, Id) {
             egraph.add(SlotExpr::Attr(id))
         };
         let expr = match &node.op {
-            SlotOp::Input { name, layout, scale } => {
-                SlotExpr::Input(attr(Attr::Input { name: name.clone(), layout: layout.clone(), scale: *scale }))
-            }
+            SlotOp::Input { name, layout, scale } => SlotExpr::Input(attr(Attr::Input {
+                name: name.clone(),
+                layout: layout.clone(),
+                scale: *scale,
+            })),
             SlotOp::Add { a, b } => SlotExpr::Add([class(a), class(b)]),
             SlotOp::Sub { a, b } => SlotExpr::Sub([class(a), class(b)]),
             SlotOp::Mul { a, b } => SlotExpr::Mul([class(a), class(b)]),
@@ -187,15 +200,23 @@ pub(super) fn import(graph: &Graph<Slot>) -> (SlotEGraph, Id) {
             SlotOp::MulPlain { x, value } => SlotExpr::MulPlain([attr(Attr::Plain(value.clone())), class(x)]),
             SlotOp::AddScalar { x, by } => SlotExpr::AddScalar([attr(Attr::Scalar(*by)), class(x)]),
             SlotOp::MulScalar { x, by } => SlotExpr::MulScalar([attr(Attr::Scalar(*by)), class(x)]),
-            SlotOp::Rotate { x, by, layout } => {
-                SlotExpr::Rotate([attr(Attr::Rotation { by: *by, layout: layout.clone() }), class(x)])
-            }
+            SlotOp::Rotate { x, by, layout } => SlotExpr::Rotate([
+                attr(Attr::Rotation {
+                    by: *by,
+                    layout: layout.clone(),
+                }),
+                class(x),
+            ]),
             SlotOp::Linear { x, kernel } => SlotExpr::Linear([attr(Attr::Kernel(kernel.clone())), class(x)]),
             SlotOp::Poly { x, poly } => SlotExpr::Poly([attr(Attr::Poly(poly.clone())), class(x)]),
         };
         classes.push(egraph.add(expr));
     }
-    let results = graph.outputs().iter().map(|output| classes[output.value.index()]).collect();
+    let results = graph
+        .outputs()
+        .iter()
+        .map(|output| classes[output.value.index()])
+        .collect();
     let root = egraph.add(SlotExpr::Results(results));
     egraph.rebuild();
     (egraph, root)

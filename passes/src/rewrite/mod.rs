@@ -46,7 +46,12 @@ pub fn run(cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Slot>, Stats), Pass
         .run(&rules::rewrites(&cx.options.disabled_rules));
     let mut model = cost::CostModel::default();
     let chosen = extract::extract(&runner.egraph, |node, egraph| model.op(node, egraph));
-    let rewritten = Export { egraph: &runner.egraph, chosen: &chosen, values: FxHashMap::default() }.run(&graph, root)?;
+    let rewritten = Export {
+        egraph: &runner.egraph,
+        chosen: &chosen,
+        values: FxHashMap::default(),
+    }
+    .run(&graph, root)?;
 
     let mut stats = Stats::default();
     stats.add("rewrite_enodes", runner.egraph.total_size() as f64);
@@ -70,7 +75,11 @@ impl Export<'_> {
         // Inputs are part of the model's signature: all of them stay, first and in order.
         for (_, node) in source.iter() {
             if let SlotOp::Input { name, layout, scale } = &node.op {
-                let attr = Attr::Input { name: name.clone(), layout: layout.clone(), scale: *scale };
+                let attr = Attr::Input {
+                    name: name.clone(),
+                    layout: layout.clone(),
+                    scale: *scale,
+                };
                 let value = graph.push(node.op.clone(), node.origin.clone())?;
                 if let Some(class) = self.input_class(&attr) {
                     self.values.insert(class, value);
@@ -89,7 +98,9 @@ impl Export<'_> {
 
     /// The class of the input op with this attribute, when some result needs it.
     fn input_class(&self, wanted: &Attr) -> Option<Id> {
-        let Attr::Input { name: wanted, .. } = wanted else { return None };
+        let Attr::Input { name: wanted, .. } = wanted else {
+            return None;
+        };
         self.chosen.iter().find_map(|(class, node)| match node {
             SlotExpr::Input(attr) => match self.attr(*attr) {
                 Some(Attr::Input { name, .. }) if name == wanted => Some(*class),
@@ -140,17 +151,32 @@ impl Export<'_> {
     fn op(&self, node: &SlotExpr) -> Result<SlotOp, PassError> {
         let value = |class: &Id| self.values[&self.egraph.find(*class)];
         let op = match node {
-            SlotExpr::Add([a, b]) => Some(SlotOp::Add { a: value(a), b: value(b) }),
-            SlotExpr::Sub([a, b]) => Some(SlotOp::Sub { a: value(a), b: value(b) }),
-            SlotExpr::Mul([a, b]) => Some(SlotOp::Mul { a: value(a), b: value(b) }),
+            SlotExpr::Add([a, b]) => Some(SlotOp::Add {
+                a: value(a),
+                b: value(b),
+            }),
+            SlotExpr::Sub([a, b]) => Some(SlotOp::Sub {
+                a: value(a),
+                b: value(b),
+            }),
+            SlotExpr::Mul([a, b]) => Some(SlotOp::Mul {
+                a: value(a),
+                b: value(b),
+            }),
             SlotExpr::Neg(x) => Some(SlotOp::Neg { x: value(x) }),
             SlotExpr::Bootstrap(x) => Some(SlotOp::Bootstrap { x: value(x) }),
             SlotExpr::AddPlain([attr, x]) => match self.attr(*attr) {
-                Some(Attr::Plain(plain)) => Some(SlotOp::AddPlain { x: value(x), value: plain.clone() }),
+                Some(Attr::Plain(plain)) => Some(SlotOp::AddPlain {
+                    x: value(x),
+                    value: plain.clone(),
+                }),
                 _ => None,
             },
             SlotExpr::MulPlain([attr, x]) => match self.attr(*attr) {
-                Some(Attr::Plain(plain)) => Some(SlotOp::MulPlain { x: value(x), value: plain.clone() }),
+                Some(Attr::Plain(plain)) => Some(SlotOp::MulPlain {
+                    x: value(x),
+                    value: plain.clone(),
+                }),
                 _ => None,
             },
             SlotExpr::AddScalar([attr, x]) => match self.attr(*attr) {
@@ -162,17 +188,25 @@ impl Export<'_> {
                 _ => None,
             },
             SlotExpr::Rotate([attr, x]) => match self.attr(*attr) {
-                Some(Attr::Rotation { by, layout }) => {
-                    Some(SlotOp::Rotate { x: value(x), by: *by, layout: layout.clone() })
-                }
+                Some(Attr::Rotation { by, layout }) => Some(SlotOp::Rotate {
+                    x: value(x),
+                    by: *by,
+                    layout: layout.clone(),
+                }),
                 _ => None,
             },
             SlotExpr::Linear([attr, x]) => match self.attr(*attr) {
-                Some(Attr::Kernel(kernel)) => Some(SlotOp::Linear { x: value(x), kernel: kernel.clone() }),
+                Some(Attr::Kernel(kernel)) => Some(SlotOp::Linear {
+                    x: value(x),
+                    kernel: kernel.clone(),
+                }),
                 _ => None,
             },
             SlotExpr::Poly([attr, x]) => match self.attr(*attr) {
-                Some(Attr::Poly(poly)) => Some(SlotOp::Poly { x: value(x), poly: poly.clone() }),
+                Some(Attr::Poly(poly)) => Some(SlotOp::Poly {
+                    x: value(x),
+                    poly: poly.clone(),
+                }),
                 _ => None,
             },
             SlotExpr::Input(_) | SlotExpr::Attr(_) | SlotExpr::Results(_) => None,

@@ -74,14 +74,18 @@ fn compose(maps: impl IntoIterator<Item = LinearMap>) -> LinearMap {
             }
         }
     }
-    if flat.len() == 1 { flat.remove(0) } else { LinearMap::Compose { maps: flat } }
+    if flat.len() == 1 {
+        flat.remove(0)
+    } else {
+        LinearMap::Compose { maps: flat }
+    }
 }
 
 fn after(bound: &Bound<'_>, kernel: &Kernel, last: impl FnOnce(Vec<usize>) -> LinearMap) -> Outcome {
     match kernel.map.shapes(&bound.analysis.constants) {
         Ok((_, output)) => {
             let map = compose([kernel.map.clone(), last(output)]);
-            Outcome::With(Attr::Kernel(Kernel { map, ..kernel.clone() }))
+            Outcome::with(Attr::Kernel(Kernel { map, ..kernel.clone() }))
         }
         Err(_) => Outcome::Skip,
     }
@@ -91,7 +95,7 @@ fn before(bound: &Bound<'_>, kernel: &Kernel, first: impl FnOnce(Vec<usize>) -> 
     match kernel.map.shapes(&bound.analysis.constants) {
         Ok((input, _)) => {
             let map = compose([first(input), kernel.map.clone()]);
-            Outcome::With(Attr::Kernel(Kernel { map, ..kernel.clone() }))
+            Outcome::with(Attr::Kernel(Kernel { map, ..kernel.clone() }))
         }
         Err(_) => Outcome::Skip,
     }
@@ -99,8 +103,21 @@ fn before(bound: &Bound<'_>, kernel: &Kernel, first: impl FnOnce(Vec<usize>) -> 
 
 /// Multiplication by a plaintext as a map on tensors of `shape`.
 fn diagonal(plain: &PlainTensor, shape: Vec<usize>) -> LinearMap {
-    let by = LinearMap::Diagonal { shape: shape.clone(), by: plain.value.clone() };
-    if plain.factor == 1.0 { by } else { compose([by, LinearMap::Factor { shape, by: plain.factor }]) }
+    let by = LinearMap::Diagonal {
+        shape: shape.clone(),
+        by: plain.value.clone(),
+    };
+    if plain.factor == 1.0 {
+        by
+    } else {
+        compose([
+            by,
+            LinearMap::Factor {
+                shape,
+                by: plain.factor,
+            },
+        ])
+    }
 }
 
 fn scalar_after(bound: &Bound<'_>) -> Outcome {
@@ -149,14 +166,22 @@ fn composition(bound: &Bound<'_>) -> Outcome {
         Vec::new()
     };
     let map = compose([inner.map.clone(), outer.map.clone()]);
-    Outcome::With(Attr::Kernel(Kernel { map, output: outer.output.clone(), fold }))
+    Outcome::with(Attr::Kernel(Kernel {
+        map,
+        output: outer.output.clone(),
+        fold,
+    }))
 }
 
 fn sum(bound: &Bound<'_>) -> Outcome {
-    let [Attr::Kernel(a), Attr::Kernel(b)] = bound.attrs.as_slice() else { return Outcome::Skip };
+    let [Attr::Kernel(a), Attr::Kernel(b)] = bound.attrs.as_slice() else {
+        return Outcome::Skip;
+    };
     if a.output != b.output || a.fold != b.fold {
         return Outcome::Skip;
     }
-    let map = LinearMap::Sum { maps: vec![a.map.clone(), b.map.clone()] };
-    Outcome::With(Attr::Kernel(Kernel { map, ..a.clone() }))
+    let map = LinearMap::Sum {
+        maps: vec![a.map.clone(), b.map.clone()],
+    };
+    Outcome::with(Attr::Kernel(Kernel { map, ..a.clone() }))
 }

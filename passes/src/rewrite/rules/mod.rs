@@ -27,9 +27,15 @@ pub(super) enum Outcome {
     /// The rule applies and needs no new attribute.
     Apply,
     /// The rule applies with this attribute as `?new`.
-    With(Attr),
+    With(Box<Attr>),
     /// The rule does not apply to this match.
     Skip,
+}
+
+impl Outcome {
+    fn with(attr: Attr) -> Self {
+        Outcome::With(Box::new(attr))
+    }
 }
 
 /// One row of a rule table.
@@ -50,7 +56,11 @@ pub(super) struct Rule {
 
 /// All rules, in a fixed order.
 pub(super) fn all() -> impl Iterator<Item = &'static Rule> {
-    rotation::RULES.iter().chain(scalar::RULES).chain(product::RULES).chain(matrix::RULES)
+    rotation::RULES
+        .iter()
+        .chain(scalar::RULES)
+        .chain(product::RULES)
+        .chain(matrix::RULES)
 }
 
 /// Names of all rules.
@@ -65,7 +75,10 @@ pub(super) fn rewrites(disabled: &BTreeSet<String>) -> Vec<Rewrite<SlotExpr, Slo
         let to: Pattern<SlotExpr> = rule.to.parse().expect("rule tables hold valid patterns");
         Rewrite::new(rule.name, from, Compute { rule, to }).expect("rule tables bind every variable")
     };
-    all().filter(|rule| !disabled.contains(rule.name)).map(rewrite).collect()
+    all()
+        .filter(|rule| !disabled.contains(rule.name))
+        .map(rewrite)
+        .collect()
 }
 
 struct Compute {
@@ -91,8 +104,14 @@ impl Applier<SlotExpr, SlotAnalysis> for Compute {
             .map(|name| facts(name).attr.map(|attr| egraph.analysis.attr(attr).clone()))
             .collect();
         let layouts: Option<Vec<Layout>> = self.rule.values.iter().map(|name| facts(name).layout.clone()).collect();
-        let (Some(attrs), Some(layouts)) = (attrs, layouts) else { return Vec::new() };
-        let outcome = (self.rule.compute)(&Bound { attrs, layouts, analysis: &egraph.analysis });
+        let (Some(attrs), Some(layouts)) = (attrs, layouts) else {
+            return Vec::new();
+        };
+        let outcome = (self.rule.compute)(&Bound {
+            attrs,
+            layouts,
+            analysis: &egraph.analysis,
+        });
         let mut subst = subst.clone();
         // New e-nodes stand where the rewritten one stood.
         egraph.analysis.origin = egraph[eclass].data.origin.clone();
@@ -100,7 +119,7 @@ impl Applier<SlotExpr, SlotAnalysis> for Compute {
             Outcome::Skip => return Vec::new(),
             Outcome::Apply => {}
             Outcome::With(attr) => {
-                let attr = egraph.analysis.intern(attr);
+                let attr = egraph.analysis.intern(*attr);
                 let class = egraph.add(SlotExpr::Attr(attr));
                 subst.insert(var("?new"), class);
             }

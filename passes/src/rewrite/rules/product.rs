@@ -52,7 +52,14 @@ pub(super) const RULES: &[Rule] = &[
         values: &[],
         compute: always,
     },
-    Rule { name: "neg-neg", from: "(neg (neg ?x))", to: "?x", attrs: &[], values: &[], compute: always },
+    Rule {
+        name: "neg-neg",
+        from: "(neg (neg ?x))",
+        to: "?x",
+        attrs: &[],
+        values: &[],
+        compute: always,
+    },
     Rule {
         name: "add-neg",
         from: "(add ?x (neg ?y))",

@@ -1,6 +1,6 @@
 //! Rotation algebra: fewer key switches.
 
-use super::{Attr, Bound, Outcome, Rule, always};
+use super::{Attr, Bound, Outcome, Rule};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[
         compute: sum,
     },
     Rule {
-        name: "rotate-by-zero",
+        name: "rotate-by-period",
         from: "(rotate ?a ?x)",
         to: "?x",
         attrs: &["?a"],
@@ -43,34 +43,37 @@ pub(super) const RULES: &[Rule] = &[
         values: &["?x", "?y"],
         compute: same_place,
     },
-    // A matrix reads its operand wherever the layout says, so a rotation before it is free.
-    Rule {
-        name: "rotate-into-linear",
-        from: "(linear ?k (rotate ?a ?x))",
-        to: "(linear ?k ?x)",
-        attrs: &[],
-        values: &[],
-        compute: always,
-    },
 ];
 
 fn sum(bound: &Bound<'_>) -> Outcome {
     match bound.attrs.as_slice() {
-        [Attr::Rotation { by: outer, layout }, Attr::Rotation { by: inner, .. }] => {
-            Outcome::With(Attr::Rotation { by: (outer + inner) % bound.layouts[0].slots, layout: layout.clone() })
-        }
+        [Attr::Rotation { by: outer, layout }, Attr::Rotation { by: inner, .. }] => Outcome::with(Attr::Rotation {
+            by: (outer + inner) % bound.layouts[0].slots,
+            layout: layout.clone(),
+        }),
         _ => Outcome::Skip,
     }
 }
 
+/// Contents repeat with the period, so a rotation by a multiple of it moves nothing.
 fn is_identity(bound: &Bound<'_>) -> Outcome {
-    match bound.attrs.as_slice() {
-        [Attr::Rotation { by: 0, layout }] if layout.digits == bound.layouts[0].digits => Outcome::Apply,
-        _ => Outcome::Skip,
+    let ([Attr::Rotation { by, layout }], [x]) = (bound.attrs.as_slice(), bound.layouts.as_slice()) else {
+        return Outcome::Skip;
+    };
+    if by % x.period == 0 && (&layout.digits, layout.period) == (&x.digits, x.period) {
+        Outcome::Apply
+    } else {
+        Outcome::Skip
     }
 }
 
 fn same_place(bound: &Bound<'_>) -> Outcome {
-    let [x, y] = bound.layouts.as_slice() else { return Outcome::Skip };
-    if x.digits == y.digits && x.period == y.period { Outcome::Apply } else { Outcome::Skip }
+    let [x, y] = bound.layouts.as_slice() else {
+        return Outcome::Skip;
+    };
+    if x.digits == y.digits && x.period == y.period {
+        Outcome::Apply
+    } else {
+        Outcome::Skip
+    }
 }

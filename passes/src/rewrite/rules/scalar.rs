@@ -128,14 +128,14 @@ pub(super) const RULES: &[Rule] = &[
 
 fn product(bound: &Bound<'_>) -> Outcome {
     match bound.attrs.as_slice() {
-        [Attr::Scalar(a), Attr::Scalar(b)] => Outcome::With(Attr::Scalar(a * b)),
+        [Attr::Scalar(a), Attr::Scalar(b)] => Outcome::with(Attr::Scalar(a * b)),
         _ => Outcome::Skip,
     }
 }
 
 fn sum(bound: &Bound<'_>) -> Outcome {
     match bound.attrs.as_slice() {
-        [Attr::Scalar(a), Attr::Scalar(b)] => Outcome::With(Attr::Scalar(a + b)),
+        [Attr::Scalar(a), Attr::Scalar(b)] => Outcome::with(Attr::Scalar(a + b)),
         _ => Outcome::Skip,
     }
 }
@@ -149,9 +149,10 @@ fn is_one(bound: &Bound<'_>) -> Outcome {
 
 fn scaled_plain(bound: &Bound<'_>) -> Outcome {
     match bound.attrs.as_slice() {
-        [Attr::Scalar(a), Attr::Plain(plain)] => {
-            Outcome::With(Attr::Plain(PlainTensor { value: plain.value.clone(), factor: a * plain.factor }))
-        }
+        [Attr::Scalar(a), Attr::Plain(plain)] => Outcome::with(Attr::Plain(PlainTensor {
+            value: plain.value.clone(),
+            factor: a * plain.factor,
+        })),
         _ => Outcome::Skip,
     }
 }
@@ -160,7 +161,7 @@ fn scaled_poly(bound: &Bound<'_>) -> Outcome {
     match bound.attrs.as_slice() {
         [Attr::Scalar(a), Attr::Poly(poly)] => {
             let coeffs = poly.coeffs.iter().map(|c| a * c).collect();
-            Outcome::With(Attr::Poly(Polynomial { coeffs, ..poly.clone() }))
+            Outcome::with(Attr::Poly(Polynomial { coeffs, ..poly.clone() }))
         }
         _ => Outcome::Skip,
     }
@@ -172,32 +173,46 @@ fn shifted_poly(bound: &Bound<'_>) -> Outcome {
         [Attr::Scalar(a), Attr::Poly(poly)] => {
             let mut poly = poly.clone();
             poly.coeffs[0] += a;
-            Outcome::With(Attr::Poly(poly))
+            Outcome::with(Attr::Poly(poly))
         }
         _ => Outcome::Skip,
     }
 }
 
 fn poly_of_scaled(bound: &Bound<'_>) -> Outcome {
-    let [Attr::Poly(poly), Attr::Scalar(a)] = bound.attrs.as_slice() else { return Outcome::Skip };
+    let [Attr::Poly(poly), Attr::Scalar(a)] = bound.attrs.as_slice() else {
+        return Outcome::Skip;
+    };
     // A negative factor would turn the interval around.
     if *a <= 0.0 {
         return Outcome::Skip;
     }
     let coeffs = match poly.basis {
         Basis::Chebyshev {} => poly.coeffs.clone(),
-        Basis::Monomial {} => poly.coeffs.iter().enumerate().map(|(k, c)| c * a.powi(k as i32)).collect(),
+        Basis::Monomial {} => poly
+            .coeffs
+            .iter()
+            .enumerate()
+            .map(|(k, c)| c * a.powi(k as i32))
+            .collect(),
     };
-    Outcome::With(Attr::Poly(Polynomial { basis: poly.basis, low: poly.low / a, high: poly.high / a, coeffs }))
+    Outcome::with(Attr::Poly(Polynomial {
+        basis: poly.basis,
+        low: poly.low / a,
+        high: poly.high / a,
+        coeffs,
+    }))
 }
 
 fn poly_sum(bound: &Bound<'_>) -> Outcome {
-    let [Attr::Poly(p), Attr::Poly(q)] = bound.attrs.as_slice() else { return Outcome::Skip };
+    let [Attr::Poly(p), Attr::Poly(q)] = bound.attrs.as_slice() else {
+        return Outcome::Skip;
+    };
     if (p.basis, p.low, p.high) != (q.basis, q.low, q.high) {
         return Outcome::Skip;
     }
     let n_coeffs = p.coeffs.len().max(q.coeffs.len());
     let at = |poly: &Polynomial, k: usize| poly.coeffs.get(k).copied().unwrap_or(0.0);
     let coeffs = (0..n_coeffs).map(|k| at(p, k) + at(q, k)).collect();
-    Outcome::With(Attr::Poly(Polynomial { coeffs, ..p.clone() }))
+    Outcome::with(Attr::Poly(Polynomial { coeffs, ..p.clone() }))
 }
