@@ -145,7 +145,7 @@ pub(super) fn from_json<T: DeserializeOwned>(place: &str, bytes: &[u8]) -> Resul
     })
 }
 
-fn io(path: &Path, error: &std::io::Error) -> Error {
+pub(super) fn io(path: &Path, error: &std::io::Error) -> Error {
     Error::Io {
         what: path.display().to_string(),
         reason: error.to_string(),

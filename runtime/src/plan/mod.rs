@@ -7,8 +7,9 @@
 //!
 //! Reading order: [`packing`] (tensors to slots), [`client`] (what the client needs), [`program`] (instructions),
 //! [`constants`] (vectors), [`types`] (the type rules), [`counts`], [`container`] (the file), [`file`] (reading and
-//! writing plans).
+//! writing plans), [`bundle`] (ciphertexts on their way).
 
+pub mod bundle;
 pub mod client;
 pub mod constants;
 pub mod container;
@@ -18,6 +19,7 @@ pub mod packing;
 pub mod program;
 pub mod types;
 
+pub use bundle::{Bundle, Direction};
 pub use client::{ClientOp, ClientPart, InputPort, ModelInfo, OutputPort};
 pub use constants::{ConstantWriter, Constants, VectorId};
 pub use counts::Counts;
