@@ -19,6 +19,8 @@ pub(super) struct Word<'s> {
 pub(super) enum Item<'s> {
     Function(Function<'s>),
     Model(Model<'s>),
+    /// What a syntax error left behind; already reported.
+    Broken,
 }
 
 #[derive(Debug)]

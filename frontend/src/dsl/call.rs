@@ -4,11 +4,12 @@ use super::ast::{Arg, Word};
 use super::builtins::{Lowering, Signature};
 use super::diagnostics::{Reported, Span};
 use super::eval::list_names;
-use super::lower::Lowerer;
+use super::lower::{Lowerer, Operand};
 use super::suggest::closest;
 use super::value::{Value, integer};
 use aphelion_ir::ValueId;
 use aphelion_ir::nn::NnOp;
+use aphelion_ir::text::print_attr;
 use std::fmt;
 
 /// What a parameter is when the call does not give it.
@@ -18,6 +19,8 @@ pub(super) enum Default {
     Required,
     /// It is left out, which the layer can tell.
     Absent,
+    /// The call must give it, or a group of weights that has it.
+    Member,
     Number(f64),
     Bool(bool),
 }
@@ -37,6 +40,11 @@ impl<'n> Param<'n> {
 
     pub(super) const fn optional(name: &'n str) -> Self {
         let default = Default::Absent;
+        Param { name, default }
+    }
+
+    pub(super) const fn member(name: &'n str) -> Self {
+        let default = Default::Member;
         Param { name, default }
     }
 
@@ -64,7 +72,7 @@ impl<'n> Param<'n> {
 impl fmt::Display for Param<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.default {
-            Default::Required => f.write_str(self.name),
+            Default::Required | Default::Member => f.write_str(self.name),
             Default::Absent => write!(f, "{}?", self.name),
             Default::Number(value) => write!(f, "{} = {value}", self.name),
             Default::Bool(value) => write!(f, "{} = {value}", self.name),
@@ -95,15 +103,12 @@ pub(super) fn bind<'a, 's>(
                 let similar = closest(name.text, params.iter().map(|param| param.name));
                 Some((format!("`{}` has no parameter `{}`", callee.text, name.text), similar))
             }
-            (None, None) => Some((
-                format!("`{}` takes at most {} arguments", callee.text, params.len()),
-                None,
-            )),
+            (None, None) => Some((too_many(callee.text, params.len()), None)),
+            (_, None) if args[..position].iter().any(|arg| arg.name.is_some()) => {
+                Some(("an argument without a name follows one with a name".to_string(), None))
+            }
             (Some(index), _) if bound[index].is_some() => {
                 Some((format!("`{}` is given twice", params[index].name), None))
-            }
-            (Some(_), None) if args[..position].iter().any(|arg| arg.name.is_some()) => {
-                Some(("an argument without a name follows one with a name".to_string(), None))
             }
             (Some(index), _) => {
                 match value {
@@ -149,7 +154,7 @@ pub(super) struct Call<'c, 'a, 's> {
     given: Vec<Given>,
     span: Span,
     /// The tensors taken so far, with their places.
-    operands: Vec<(Span, ValueId)>,
+    operands: Vec<Operand>,
 }
 
 impl<'c, 'a, 's> Call<'c, 'a, 's> {
@@ -165,7 +170,7 @@ impl<'c, 'a, 's> Call<'c, 'a, 's> {
                 (Some((value, span)), _) => (Some(value), span),
                 (None, Default::Number(number)) => (Some(Value::Number(number)), callee.span),
                 (None, Default::Bool(switch)) => (Some(Value::Bool(switch)), callee.span),
-                (None, Default::Required | Default::Absent) => (None, callee.span),
+                (None, Default::Required | Default::Absent | Default::Member) => (None, callee.span),
             };
             let name = param.name;
             Given { name, value, span }
@@ -182,6 +187,7 @@ impl<'c, 'a, 's> Call<'c, 'a, 's> {
     /// Makes the layer's ops; the value of the last.
     pub(super) fn lower(mut self) -> Result<ValueId, Reported> {
         self.open_group()?;
+        self.check_members()?;
         let op = match &self.signature.lowering {
             Lowering::Build(build) => build(&mut self)?,
             Lowering::Apply(func) => {
@@ -222,7 +228,7 @@ impl<'c, 'a, 's> Call<'c, 'a, 's> {
                 self.given[index].span = span;
                 continue;
             }
-            if param == first || signature.params[index].default == Default::Required {
+            if param == first || matches!(signature.params[index].default, Default::Required | Default::Member) {
                 let owner = self.lowerer.files[file].name;
                 let names = self.lowerer.files[file].file.names();
                 let listed = list_names(names.filter(|name| name.starts_with(&prefix)));
@@ -249,6 +255,20 @@ impl<'c, 'a, 's> Call<'c, 'a, 's> {
         <[Given; N]>::try_from(given).expect("the layer's row has as many parameters as its lowering takes")
     }
 
+    /// Reports a parameter that neither the call nor a group of weights gives.
+    fn check_members(&mut self) -> Result<(), Reported> {
+        let signature = self.signature;
+        let mut params = signature.params.iter().zip(&self.given);
+        match params.find(|(param, given)| param.default == Default::Member && given.value.is_none()) {
+            None => Ok(()),
+            Some((param, _)) => Err(self
+                .lowerer
+                .error(self.span, format!("`{}` needs `{}`", signature.name, param.name))
+                .note(format!("usage: {}", signature.usage()))
+                .reported()),
+        }
+    }
+
     /// Appends an op that the layer needs on the way.
     pub(super) fn push(&mut self, op: NnOp) -> Result<ValueId, Reported> {
         self.lowerer.push(op, self.signature.name, self.span, &self.operands)
@@ -261,10 +281,15 @@ impl<'c, 'a, 's> Call<'c, 'a, 's> {
 
     /// Reports that `given` is not what the layer takes.
     pub(super) fn wrong(&mut self, given: &Given, expected: impl fmt::Display) -> Reported {
-        let found = given.value.as_ref().map_or("nothing", Value::kind);
+        let found = match &given.value {
+            Some(Value::Number(number)) => format!("found {number}"),
+            Some(Value::Tensor(value)) => format!("found {}", print_attr(self.lowerer.graph.ty(*value))),
+            Some(value) => format!("found {}", value.kind()),
+            None => "found nothing".to_string(),
+        };
         let (layer, usage) = (self.signature.name, self.signature.usage());
         self.lowerer
-            .error(given.span, format!("`{}` of `{layer}` is {expected}", given.name))
+            .error(given.span, format!("`{}` of `{layer}` must be {expected}", given.name))
             .caret(found)
             .note(format!("usage: {usage}"))
             .reported()
@@ -277,7 +302,11 @@ impl<'c, 'a, 's> Call<'c, 'a, 's> {
             Some(Value::Number(number)) => self.lowerer.number_constant(number, given.span)?,
             _ => return Err(self.wrong(given, "a tensor")),
         };
-        self.operands.push((given.span, value));
+        self.operands.push(Operand {
+            value,
+            name: given.name,
+            span: given.span,
+        });
         Ok(value)
     }
 
@@ -420,6 +449,14 @@ impl<'c, 'a, 's> Call<'c, 'a, 's> {
             _ => None,
         };
         list.ok_or_else(|| self.wrong(given, expected))
+    }
+}
+
+fn too_many(callee: &str, n_params: usize) -> String {
+    match n_params {
+        0 => format!("`{callee}` takes no arguments"),
+        1 => format!("`{callee}` takes one argument"),
+        n => format!("`{callee}` takes at most {n} arguments"),
     }
 }
 

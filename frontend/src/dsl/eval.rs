@@ -4,7 +4,7 @@ use super::ast::{Arg, BinaryOp, Expr, ExprKind, MAX_DEPTH, Word};
 use super::builtins;
 use super::call::{Call, Param, bind};
 use super::diagnostics::{Reported, Span};
-use super::lower::Lowerer;
+use super::lower::{Lowerer, Operand};
 use super::suggest::closest;
 use super::value::{Value, integer};
 use aphelion_ir::nn::NnOp;
@@ -147,7 +147,8 @@ impl<'a, 's> Lowerer<'a, 's> {
             Value::Number(number) => Ok(Value::Number(-number)),
             Value::Tensor(value) => {
                 let op = NnOp::Neg { x: value };
-                self.push(op, "-", span, &[(x.span, value)]).map(Value::Tensor)
+                self.push(op, "-", span, &[Operand::unnamed(value, x.span)])
+                    .map(Value::Tensor)
             }
             other => Err(self.no_operand(x.span, &other, "-")),
         }
@@ -177,8 +178,8 @@ impl<'a, 's> Lowerer<'a, 's> {
                             .reported());
                     }
                 };
-                self.push(nn_op, op.symbol(), span, &[(a.span, x), (b.span, y)])
-                    .map(Value::Tensor)
+                let operands = [Operand::unnamed(x, a.span), Operand::unnamed(y, b.span)];
+                self.push(nn_op, op.symbol(), span, &operands).map(Value::Tensor)
             }
         }
     }
@@ -204,7 +205,8 @@ impl<'a, 's> Lowerer<'a, 's> {
         match integer(exponent).and_then(|exponent| u32::try_from(exponent).ok()) {
             Some(exponent @ 1..) => {
                 let op = NnOp::Pow { x, exponent };
-                self.push(op, "**", span, &[(base, x)]).map(Value::Tensor)
+                self.push(op, "**", span, &[Operand::unnamed(x, base)])
+                    .map(Value::Tensor)
             }
             _ => Err(self
                 .error(
@@ -252,6 +254,9 @@ impl<'a, 's> Lowerer<'a, 's> {
             // Arguments are evaluated all the same, to find what is wrong in them.
             for arg in args {
                 let _ = self.eval(&arg.value);
+            }
+            if self.is_broken {
+                return Err(Reported);
             }
             let known = builtins::TABLE.iter().map(|signature| signature.name);
             let similar = closest(callee.text, known.chain(self.functions.keys().copied()));

@@ -138,12 +138,15 @@ impl fmt::Display for Token<'_> {
 /// A token between two byte positions, as the parser takes them.
 pub(super) type Lexeme<'s> = (usize, Token<'s>, usize);
 
-/// All tokens of `source`. Unreadable stretches are reported, neighbouring ones once, and left out.
-pub(super) fn tokens<'s>(source: &'s str, diagnostics: &mut Diagnostics) -> Vec<Lexeme<'s>> {
-    let mut tokens = Vec::new();
+/// All tokens of `source`, and where unreadable stretches begin; those are reported, neighbouring ones once.
+pub(super) fn tokens<'s>(source: &'s str, diagnostics: &mut Diagnostics) -> (Vec<Lexeme<'s>>, Vec<usize>) {
+    let (mut tokens, mut unreadable) = (Vec::new(), Vec::new());
     let mut unexpected: Option<Span> = None;
     for (token, range) in Token::lexer(source).spanned() {
         let span = Span::new(range.start, range.end);
+        if token.is_err() {
+            unreadable.push(range.start);
+        }
         match token {
             Ok(token) => tokens.push((range.start, token, range.end)),
             Err(LexError::Unexpected) => {
@@ -171,7 +174,16 @@ pub(super) fn tokens<'s>(source: &'s str, diagnostics: &mut Diagnostics) -> Vec<
     if let Some(open) = unexpected {
         report_unexpected(source, open, diagnostics);
     }
-    tokens
+    (tokens, unreadable)
+}
+
+/// The character itself, or an escape when it would not show.
+fn shown_char(c: char) -> String {
+    if c.is_control() {
+        c.escape_default().to_string()
+    } else {
+        c.to_string()
+    }
 }
 
 fn report_unexpected(source: &str, span: Span, diagnostics: &mut Diagnostics) {
@@ -185,6 +197,6 @@ fn report_unexpected(source: &str, span: Span, diagnostics: &mut Diagnostics) {
         Some('@') => "the matrix product is `matmul(a, b)`",
         _ => "the language uses ASCII letters, digits, and `{ } ( ) [ ] , : = + - * / ** |>`",
     };
-    let shown: String = text.chars().take(12).flat_map(char::escape_debug).collect();
+    let shown: String = text.chars().take(12).map(shown_char).collect();
     diagnostics.error(span, format!("unexpected `{shown}`")).note(note);
 }

@@ -11,6 +11,7 @@ use super::value::{Value, integer};
 use super::weights::WeightFile;
 use super::{Import, builtins};
 use aphelion_ir::nn::{Nn, NnOp};
+use aphelion_ir::text::print_attr;
 use aphelion_ir::{ConstantPool, Graph, IrError, Origin, ValueId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -26,6 +27,7 @@ const MAX_NESTED: usize = 160;
 
 /// Lowers the only model among `items`; weight files are looked for in `folder`.
 pub(super) fn lower(items: &[Item<'_>], folder: &Path, diagnostics: &mut Diagnostics) -> Result<Import, Reported> {
+    let is_broken = items.iter().any(|item| matches!(item, Item::Broken));
     let functions = collect_functions(items, diagnostics);
     let model = the_model(items, diagnostics)?;
     let mut lowerer = Lowerer {
@@ -33,6 +35,7 @@ pub(super) fn lower(items: &[Item<'_>], folder: &Path, diagnostics: &mut Diagnos
         diagnostics,
         folder,
         functions,
+        is_broken,
         files: Vec::new(),
         constants: BTreeMap::new(),
         frames: vec![Frame::default()],
@@ -91,9 +94,12 @@ fn collect_functions<'a, 's>(
 fn the_model<'a, 's>(items: &'a [Item<'s>], diagnostics: &mut Diagnostics) -> Result<&'a Model<'s>, Reported> {
     let mut models = items.iter().filter_map(|item| match item {
         Item::Model(model) => Some(model),
-        Item::Function(_) => None,
+        Item::Function(_) | Item::Broken => None,
     });
     let Some(model) = models.next() else {
+        if items.iter().any(|item| matches!(item, Item::Broken)) {
+            return Err(Reported);
+        }
         let span = match items.last() {
             Some(Item::Function(function)) => function.span,
             _ => Span::new(0, 0),
@@ -132,6 +138,29 @@ pub(super) struct Frame<'s> {
     pub is_broken: bool,
 }
 
+/// A tensor that an op takes, for messages about it.
+pub(super) struct Operand {
+    pub value: ValueId,
+    /// Parameter of the layer; empty for operators.
+    pub name: &'static str,
+    pub span: Span,
+}
+
+impl Operand {
+    /// An operand of an operator.
+    pub(super) fn unnamed(value: ValueId, span: Span) -> Self {
+        Operand { value, name: "", span }
+    }
+
+    fn describe(&self, graph: &Graph<Nn>) -> String {
+        let ty = print_attr(graph.ty(self.value));
+        match self.name {
+            "" => ty,
+            name => format!("{name}: {ty}"),
+        }
+    }
+}
+
 /// A declared weight file.
 pub(super) struct WeightDecl<'s> {
     pub name: &'s str,
@@ -144,6 +173,8 @@ pub(super) struct Lowerer<'a, 's> {
     pub diagnostics: &'a mut Diagnostics,
     folder: &'a Path,
     pub functions: BTreeMap<&'s str, &'a Function<'s>>,
+    /// Whether a syntax error has taken functions away.
+    pub is_broken: bool,
     pub files: Vec<WeightDecl<'s>>,
     /// The constants made so far, by name in the pool.
     pub constants: BTreeMap<String, ValueId>,
@@ -466,13 +497,7 @@ impl<'a, 's> Lowerer<'a, 's> {
     }
 
     /// Appends an op of the expression at `span`. `operands` are the tensors it takes, with their places, for messages.
-    pub(super) fn push(
-        &mut self,
-        op: NnOp,
-        kind: &str,
-        span: Span,
-        operands: &[(Span, ValueId)],
-    ) -> Result<ValueId, Reported> {
+    pub(super) fn push(&mut self, op: NnOp, kind: &str, span: Span, operands: &[Operand]) -> Result<ValueId, Reported> {
         let mut name = self.labels.join("/");
         let n_named = self.n_named.entry((name.clone(), kind.to_string())).or_default();
         *n_named += 1;
@@ -489,7 +514,7 @@ impl<'a, 's> Lowerer<'a, 's> {
         name: &str,
         kind: &str,
         span: Span,
-        operands: &[(Span, ValueId)],
+        operands: &[Operand],
     ) -> Result<ValueId, Reported> {
         if self.graph.len() >= MAX_OPS {
             return Err(self
@@ -512,7 +537,7 @@ impl<'a, 's> Lowerer<'a, 's> {
         };
         let types: Vec<_> = operands
             .iter()
-            .map(|&(at, value)| (at, aphelion_ir::text::print_attr(self.graph.ty(value))))
+            .map(|operand| (operand.span, operand.describe(&self.graph)))
             .collect();
         let usage = builtins::find(kind).map(builtins::Signature::usage);
         let mut finding = self.error(span, format!("`{kind}`: {message}"));
@@ -521,6 +546,7 @@ impl<'a, 's> Lowerer<'a, 's> {
         }
         Err(match usage {
             Some(usage) => finding.note(format!("usage: {usage}")).reported(),
+            None if operands.is_empty() => finding.note("choose smaller extents").reported(),
             None => finding
                 .note("shapes must be equal, or broadcast: extents are compared from the right, and 1 fits any")
                 .reported(),

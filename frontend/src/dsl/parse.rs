@@ -49,15 +49,20 @@ pub(super) fn parse<'s>(source: &'s str, diagnostics: &mut Diagnostics) -> Resul
             ))
             .reported());
     }
-    let tokens = lexer::tokens(source, diagnostics);
+    let (tokens, unreadable) = lexer::tokens(source, diagnostics);
     check_bounds(&tokens, diagnostics)?;
     let mut recovered = Vec::new();
-    let parsed = grammar::FileParser::new().parse(&mut recovered, tokens);
+    let parsed = grammar::FileParser::new().parse(&mut recovered, tokens.iter().copied());
+    let mut reporter = Reporter {
+        tokens: &tokens,
+        unreadable: &unreadable,
+        diagnostics,
+    };
     for recovery in recovered {
-        report(recovery.error, source, diagnostics);
+        reporter.report(recovery.error);
     }
     parsed.map_err(|error| {
-        report(error, source, diagnostics);
+        reporter.report(error);
         Reported
     })
 }
@@ -93,32 +98,49 @@ fn check_bounds(tokens: &[Lexeme<'_>], diagnostics: &mut Diagnostics) -> Result<
     Ok(())
 }
 
-fn report(error: ParseError<usize, Token<'_>, Infallible>, source: &str, diagnostics: &mut Diagnostics) {
-    let (span, found, expected) = match error {
-        ParseError::UnrecognizedToken {
-            token: (start, token, end),
-            expected,
-        } => (Span::new(start, end), token.to_string(), expected),
-        ParseError::ExtraToken {
-            token: (start, token, end),
-        } => (Span::new(start, end), token.to_string(), Vec::new()),
-        ParseError::UnrecognizedEof { expected, .. } => {
-            let end = source.trim_end().len();
-            (Span::new(end, end), "the end of the file".to_string(), expected)
+struct Reporter<'a, 's> {
+    tokens: &'a [Lexeme<'s>],
+    unreadable: &'a [usize],
+    diagnostics: &'a mut Diagnostics,
+}
+
+impl Reporter<'_, '_> {
+    fn report(&mut self, error: ParseError<usize, Token<'_>, Infallible>) {
+        let (at, found, expected) = match error {
+            ParseError::UnrecognizedToken { token, expected } => (token.0, Some(token), expected),
+            ParseError::ExtraToken { token } => (token.0, Some(token), Vec::new()),
+            ParseError::UnrecognizedEof { location, expected } => (location, None, expected),
+            ParseError::InvalidToken { location } => (location, None, Vec::new()),
+            ParseError::User { error } => match error {},
+        };
+        let before = &self.tokens[..self.tokens.partition_point(|token| token.0 < at)];
+        let statement = before.iter().rfind(|token| token.1.begins_statement());
+        let statement = statement.map_or(0, |token| token.0);
+        if self
+            .unreadable
+            .iter()
+            .any(|unreadable| (statement..=at).contains(unreadable))
+        {
+            // Reported by the lexer; the syntax error only follows from it.
+            return;
         }
-        ParseError::InvalidToken { location } => (
-            Span::new(location, location),
-            "something unreadable".to_string(),
-            Vec::new(),
-        ),
-        ParseError::User { error } => match error {},
-    };
-    let expected = describe(&expected);
-    let finding = diagnostics.error(span, format!("expected {expected}, found {found}"));
-    if expected.starts_with("a statement") {
-        finding.note("a statement begins with `weights`, `input`, `let` or `return`");
-    } else if expected.contains("`model`") {
-        finding.note("a file holds functions, `fn name(x) { .. }`, and one model, `model name { .. }`");
+        let end = before.last().map_or(0, |token| token.2);
+        let span = match found {
+            // Something is missing at the end of a statement, which may be lines above what was found.
+            None => Span::new(end, end),
+            Some((_, token, _)) if token.begins_statement() && !before.is_empty() => Span::new(end, end),
+            Some((start, _, end)) => Span::new(start, end),
+        };
+        let name = found.map_or("the end of the file".to_string(), |(_, token, _)| token.to_string());
+        let wanted = describe(&expected);
+        let finding = self.diagnostics.error(span, format!("expected {wanted}, found {name}"));
+        if wanted.starts_with("a statement") && found.is_some() {
+            finding.note("a statement begins with `weights`, `input`, `let` or `return`");
+        } else if wanted.contains("`model`") {
+            finding.note("a file holds functions, `fn name(x) { .. }`, and one model, `model name { .. }`");
+        } else if found.is_none() && expected.iter().any(|name| name.contains('}')) {
+            finding.note("close the block with `}`");
+        }
     }
 }
 
@@ -136,7 +158,7 @@ fn describe(expected: &[String]) -> String {
     fold(&["weights", "input", "let", "return"], "a statement");
     fold(&["a name", "a number", "true", "false", "(", "[", "-"], "an expression");
     fold(&["+", "-", "*", "/"], "an operator");
-    names.retain(|name| !words.iter().any(|word| word == "an operator") || !matches!(*name, "**" | "|>"));
+    names.retain(|name| !words.iter().any(|word| word == "an operator") || !matches!(*name, "**" | "|>" | "(" | "["));
     let quote = |name: &&str| {
         if name.starts_with("a ") {
             (*name).to_string()

@@ -104,9 +104,9 @@ pub(super) static TABLE: &[Signature] = &[
             &[
                 X,
                 Param::required("weight"),
-                Param::optional("bias"),
-                Param::optional("mean"),
-                Param::optional("var"),
+                Param::member("bias"),
+                Param::member("mean"),
+                Param::member("var"),
                 Param::number("epsilon", 1e-5),
             ],
             layers::batch_norm,
