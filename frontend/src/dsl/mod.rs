@@ -4,7 +4,7 @@
 //! Invariant: every op's origin carries the byte range of the expression it is made for.
 //!
 //! Reading order: [`ast`] (what can be written), [`lexer`], `grammar.lalrpop`, [`parse`], [`diagnostics`]; then the
-//! meaning: [`value`], [`weights`], [`lower`] (statements), [`eval`] (expressions), [`call`] (arguments), [`builtins`]
+//! meaning: [`value`], [`weights`], [`items`] (functions), [`lower`] (statements), [`eval`] (expressions), [`call`] (arguments), [`builtins`]
 //! (the table of layers). The language is described in `docs/model-language.md`.
 
 mod ast;
@@ -20,6 +20,7 @@ mod weights;
 mod builtins;
 mod call;
 mod eval;
+mod items;
 mod lower;
 
 pub use diagnostics::SourceErrors;

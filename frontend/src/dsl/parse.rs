@@ -25,7 +25,7 @@ mod grammar {
 pub(super) type Recovered<'s> = ErrorRecovery<usize, Token<'s>, Infallible>;
 
 /// Sources longer than this are refused.
-pub(super) const MAX_SOURCE_BYTES: usize = 1 << 20;
+pub(super) const MAX_SOURCE_BYTES: usize = 1 << 18;
 
 /// Brackets of all kinds may nest this deep.
 const MAX_BRACKETS: usize = 64;

@@ -214,3 +214,45 @@ pub(super) static TABLE: &[Signature] = &[
     ),
     build("softmax", &[X, Param::number("axis", -1.0)], pointwise::softmax),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dsl::import_source;
+    use std::path::Path;
+
+    #[test]
+    fn the_reference_lists_every_layer() {
+        let reference = include_str!("../../../../docs/model-language.md");
+        for signature in TABLE {
+            let usage = format!("`{}`", signature.usage());
+            assert!(
+                reference.contains(&usage),
+                "docs/model-language.md does not have {usage}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<&str> = TABLE.iter().map(|signature| signature.name).collect();
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    /// A row whose lowering takes another number of parameters panics at its first call.
+    #[test]
+    fn every_row_fits_its_lowering() {
+        for signature in TABLE {
+            for value in ["x", "1", "[1]", "true"] {
+                let args = vec![value; signature.params.len() - 1].join(", ");
+                let source = format!(
+                    "model m {{ input x: f32[1, 1, 4, 4] let a = {}(x, {args}) return x }}",
+                    signature.name
+                );
+                let is_accepted = import_source("m", &source, Path::new("")).is_ok();
+                assert!(!is_accepted || value != "true" || args.is_empty(), "{source}");
+            }
+        }
+    }
+}
