@@ -6,13 +6,23 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Mutex;
 
+use memmap2::MmapMut;
+
 /// Alignment in bytes: one cache line, one 512-bit vector.
 const ALIGNMENT: usize = 64;
 
-/// An owned slice of `u64` that starts on a 64-byte boundary.
+/// The size of a large page. Polynomials are walked with large power-of-two strides; with small pages nearly every step of a
+/// large transform misses the translation cache.
+const LARGE_PAGE: usize = 2 << 20;
+/// Buffers from this many bytes on ask for large pages.
+const LARGE_BUFFER: usize = LARGE_PAGE / 2;
+
+/// An owned slice of `u64` that starts on a 64-byte boundary; a large one asks the system for large pages.
 pub struct AlignedBuffer {
     start: NonNull<u64>,
     len: usize,
+    /// Where the memory is, if it is not from the allocator.
+    mapping: Option<MmapMut>,
 }
 
 // SAFETY: the buffer owns its memory alone and hands out access by the usual borrow rules, as `Box<[u64]>` does.
@@ -24,12 +34,37 @@ impl AlignedBuffer {
     /// `len` zeros. `len` must not be 0.
     pub fn zeroed(len: usize) -> Self {
         let layout = Self::layout(len);
+        if let Some(buffer) = Self::mapped(len, layout.size()) {
+            return buffer;
+        }
         // SAFETY: the layout has a size above zero, as `layout` asserts.
         let raw = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(raw.cast::<u64>()) else {
             handle_alloc_error(layout)
         };
-        Self { start, len }
+        Self {
+            start,
+            len,
+            mapping: None,
+        }
+    }
+
+    /// Zeros in large pages, if the buffer is large and the system gives a mapping. Where it has no large pages to give, the
+    /// mapping is as good as any other memory.
+    fn mapped(len: usize, bytes: usize) -> Option<Self> {
+        if bytes < LARGE_BUFFER {
+            return None;
+        }
+        let mut mapping = MmapMut::map_anon(bytes.next_multiple_of(LARGE_PAGE) + LARGE_PAGE).ok()?;
+        #[cfg(target_os = "linux")]
+        mapping.advise(memmap2::Advice::HugePage).ok();
+        let offset = mapping.as_ptr().align_offset(LARGE_PAGE);
+        let start = NonNull::from(&mut mapping[offset..][..bytes]).cast::<u64>();
+        Some(Self {
+            start,
+            len,
+            mapping: Some(mapping),
+        })
     }
 
     fn layout(len: usize) -> Layout {
@@ -43,8 +78,10 @@ impl AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        // SAFETY: `start` came from `alloc_zeroed` with this same layout and is freed once.
-        unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) }
+        if self.mapping.is_none() {
+            // SAFETY: without a mapping, `start` came from `alloc_zeroed` with this same layout; it is freed once.
+            unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) }
+        }
     }
 }
 
