@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::ckks::Ciphertext;
-use crate::ckks::keys::{EvaluationKeys, KeySwitchKey, special_modulus};
+use crate::ckks::keys::{EvaluationKeys, special_modulus};
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
-use crate::ring::{Modulus, Poly};
+use crate::ring::Poly;
 
 /// Two scales this close, relatively, count as one.
 const SCALE_TOLERANCE: f64 = 1.0 / (1u64 << 30) as f64;
@@ -16,6 +16,8 @@ pub struct Evaluator {
     params: Arc<Parameters>,
     keys: EvaluationKeys,
     transform_memory: usize,
+    /// P modulo each ciphertext prime.
+    special_residues: Vec<u64>,
 }
 
 /// Default of [`Evaluator::with_transform_memory`].
@@ -26,6 +28,9 @@ impl Evaluator {
     #[must_use]
     pub fn new(keys: EvaluationKeys) -> Self {
         Self {
+            special_residues: (0..keys.params().q().len())
+                .map(|prime| special_modulus(keys.params(), prime))
+                .collect(),
             params: Arc::clone(keys.params()),
             keys,
             transform_memory: DEFAULT_TRANSFORM_MEMORY,
@@ -56,13 +61,6 @@ impl Evaluator {
         &self.keys
     }
 
-    /// Switches `c` (over q_0..q_l) by `key`: a pair over the same primes, to be added to the ciphertext.
-    pub(super) fn switch(&self, c: &Poly, key: &KeySwitchKey) -> [Poly; 2] {
-        let ring = self.params.ring();
-        let product = key.product(&self.decompose(c));
-        product.map(|part| ring.mod_down(&part))
-    }
-
     /// The digits of `c`, raised to the special primes.
     pub(super) fn decompose(&self, c: &Poly) -> Vec<Poly> {
         self.params.ring().decompose(c, self.params.digit_primes())
@@ -70,7 +68,7 @@ impl Evaluator {
 
     /// acc += P * x, on the primes of x; `acc` also has the special primes, where P is zero.
     pub(super) fn add_special_multiple(&self, acc: &mut Poly, x: &Poly) {
-        add_multiple(acc, x, |prime, _| special_modulus(&self.params, prime));
+        acc.add_mul_constants(x, &self.special_residues[..x.basis().q_limbs]);
     }
 
     pub(super) fn check_level(&self, what: &'static str, ct: &Ciphertext, needed: usize) -> Result<()> {
@@ -117,21 +115,4 @@ pub(super) fn check_same_scale(what: &'static str, left: f64, right: f64) -> Res
             right_log2: right.log2(),
         })
     }
-}
-
-/// acc += c * x limb by limb, for the primes `acc` has of the ciphertext primes of x; `factor(prime, modulus)` is c.
-pub(super) fn add_multiple(acc: &mut Poly, x: &Poly, factor: impl Fn(usize, &Modulus) -> u64 + Sync) {
-    use rayon::prelude::*;
-    let ring = Arc::clone(x.ring());
-    let shared = acc.basis().q_limbs.min(x.basis().q_limbs);
-    acc.par_limbs_mut()
-        .take(shared)
-        .enumerate()
-        .for_each(|(prime, values)| {
-            let modulus = ring.modulus(prime);
-            let factor = modulus.shoup(factor(prime, modulus));
-            for (value, x) in values.iter_mut().zip(x.limb(prime)) {
-                *value = modulus.add(*value, modulus.mul_shoup(*x, factor));
-            }
-        });
 }

@@ -305,7 +305,7 @@ impl Evaluator {
         } else {
             mask
         };
-        let [mut switched_body, switched_mask] = key.product(&self.decompose(&mask));
+        let [mut switched_body, switched_mask] = key.product_with_digits_of(self.params(), &mask);
         if is_raised {
             switched_body.add_assign(&body);
         } else {

@@ -101,10 +101,10 @@ impl Evaluator {
         }
         a.check_parts("relinearize", 3)?;
         let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
-        let switched = self.switch(&a.parts[2], key);
+        let product = key.product_with_digits_of(self.params(), &a.parts[2]);
         a.parts.truncate(2);
-        for (part, addend) in a.parts.iter_mut().zip(&switched) {
-            part.add_assign(addend);
+        for (part, raised) in a.parts.iter_mut().zip(&product) {
+            part.add_assign(&self.params().ring().mod_down(raised));
         }
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Evaluator {
         a.check_parts("relinearize", 3)?;
         self.check_level("rescale", a, 1)?;
         let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
-        let product = key.product(&self.decompose(&a.parts[2]));
+        let product = key.product_with_digits_of(self.params(), &a.parts[2]);
         a.scale /= self.params().q()[a.level()] as f64;
         a.parts.truncate(2);
         for (part, mut raised) in a.parts.iter_mut().zip(product) {

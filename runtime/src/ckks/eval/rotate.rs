@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::Evaluator;
 use crate::ckks::Ciphertext;
-use crate::ckks::keys::{KeyPurpose, KeySwitchKey};
+use crate::ckks::keys::KeyPurpose;
 use crate::error::Result;
 use crate::ring::Poly;
 
@@ -24,12 +24,8 @@ impl Evaluator {
             return Ok(a.clone());
         }
         let key = self.keys().get(KeyPurpose::Rotate(step), a.level())?;
-        Ok(self.apply(
-            a,
-            &self.decompose(&a.parts[1]),
-            key,
-            self.params().rotation_element(step),
-        ))
+        let product = key.product_with_digits_of(self.params(), &a.parts[1]);
+        Ok(self.complete(a, product, self.params().rotation_element(step)))
     }
 
     /// Several rotations of one ciphertext, in the order asked for; its digits are computed once.
@@ -49,7 +45,7 @@ impl Evaluator {
         let digits = self.decompose(&a.parts[1]);
         let rotated = keys.par_iter().map(|(step, key)| match key {
             None => a.clone(),
-            Some(key) => self.apply(a, &digits, key, self.params().rotation_element(*step)),
+            Some(key) => self.complete(a, key.product(&digits), self.params().rotation_element(*step)),
         });
         Ok(rotated.collect())
     }
@@ -61,25 +57,15 @@ impl Evaluator {
     pub fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
         a.check_parts("conjugate", 2)?;
         let key = self.keys().get(KeyPurpose::Conjugate, a.level())?;
-        Ok(self.apply(
-            a,
-            &self.decompose(&a.parts[1]),
-            key,
-            self.params().conjugation_element(),
-        ))
+        let product = key.product_with_digits_of(self.params(), &a.parts[1]);
+        Ok(self.complete(a, product, self.params().conjugation_element()))
     }
 
-    fn apply(&self, a: &Ciphertext, digits: &[Poly], key: &KeySwitchKey, element: u64) -> Ciphertext {
+    /// From the raised switch of a's second part to the rotated ciphertext.
+    fn complete(&self, a: &Ciphertext, [mut body, mask]: [Poly; 2], element: u64) -> Ciphertext {
         let ring = self.params().ring();
-        let [body, mask] = key.product(digits);
-        let (body, mask) = rayon::join(
-            || {
-                let mut body = ring.mod_down(&body);
-                body.add_assign(&a.parts[0]);
-                body.automorphism(element)
-            },
-            || ring.mod_down(&mask).automorphism(element),
-        );
-        Ciphertext::computed(vec![body, mask], a.scale(), a.slots())
+        self.add_special_multiple(&mut body, &a.parts[0]);
+        let parts = [body, mask].map(|part| ring.mod_down_then_automorphism(&part, element));
+        Ciphertext::computed(parts.into(), a.scale(), a.slots())
     }
 }

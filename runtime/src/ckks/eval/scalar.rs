@@ -1,7 +1,7 @@
 //! Real constants: the same number in every slot is a constant polynomial, so no encoding is needed.
 
 use super::Evaluator;
-use super::evaluator::{add_multiple, check_slots};
+use super::evaluator::check_slots;
 use crate::ckks::Ciphertext;
 use crate::error::{Error, Result};
 use crate::ring::Poly;
@@ -95,8 +95,12 @@ impl Evaluator {
         }
         let constant = scaled_integer(what, coefficient, acc.scale() / x.scale())?;
         acc.seed = None;
+        let ring = self.params().ring();
+        let residues: Vec<u64> = (0..=acc.level())
+            .map(|prime| ring.modulus(prime).from_signed_wide(constant))
+            .collect();
         for (acc, x) in acc.parts.iter_mut().zip(&x.parts) {
-            add_multiple(acc, x, |_, modulus| modulus.from_signed_wide(constant));
+            acc.add_mul_constants(x, &residues);
         }
         Ok(())
     }

@@ -80,14 +80,22 @@ impl KeySwitchKey {
     /// `sum_d digit_d * (b_d, a_d)` over q_0..q_l and the special primes, l the level of the digits.
     pub(crate) fn product(&self, digits: &[Poly]) -> [Poly; 2] {
         let digits: Vec<&Poly> = digits.iter().collect();
-        let key: Vec<[&Poly; 2]> = self
-            .bodies
+        Poly::inner_products(digits[0].basis(), &digits, &self.pairs(digits.len()))
+    }
+
+    /// As [`KeySwitchKey::product`] for the digits of `c`, which are never all in memory.
+    pub(crate) fn product_with_digits_of(&self, params: &Parameters, c: &Poly) -> [Poly; 2] {
+        let key = self.pairs(params.digits(c.basis().level()));
+        params.ring().key_products(c, params.digit_primes(), &key)
+    }
+
+    fn pairs(&self, digits: usize) -> Vec<[&Poly; 2]> {
+        self.bodies
             .iter()
             .zip(&self.masks)
-            .take(digits.len())
+            .take(digits)
             .map(|(body, mask)| [body, mask])
-            .collect();
-        Poly::inner_products(digits[0].basis(), &digits, &key)
+            .collect()
     }
 }
 
