@@ -6,7 +6,7 @@ use crate::onnx::value::{Ints, Value};
 use aphelion_ir::shape;
 
 /// Shapes are short; a model that computes longer lists of integers does something else than shapes.
-const MAX_INTS: usize = 1 << 16;
+pub(super) const MAX_INTS: usize = 1 << 12;
 
 /// True when every operand of `node` is integers known at compile time.
 pub(super) fn applies(node: &Node<'_>) -> Result<bool, String> {

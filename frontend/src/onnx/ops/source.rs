@@ -1,5 +1,6 @@
 //! Ops that compute nothing at inference: constants, casts, shapes, what training left behind.
 
+use super::fold;
 use crate::onnx::node::Node;
 use crate::onnx::proto::DataType;
 use crate::onnx::tensor;
@@ -98,24 +99,26 @@ pub(super) fn constant_of_shape(node: &mut Node<'_>) -> Result<Vec<Value>, Strin
     let n_elements = extents
         .iter()
         .try_fold(1usize, |product, extent| product.checked_mul(*extent));
-    let n_elements = n_elements
-        .filter(|n| *n <= MAX_FILLED)
-        .ok_or_else(|| format!("{shape:?} has more than {MAX_FILLED} elements"))?;
+    let within = |limit: usize| {
+        let bounded = n_elements.filter(|n| *n <= limit);
+        bounded.ok_or_else(|| format!("{shape:?} has more than {limit} elements"))
+    };
     let value = match node.tensor_attr("value")? {
         Some(tensor) => tensor::decode(tensor, None)?,
         None => Value::Float(Tensor::scalar(0.0)),
     };
     match value {
         Value::Int(Ints { values, .. }) if values.len() == 1 => Ok(vec![Value::Int(Ints {
+            values: vec![values[0]; within(fold::MAX_INTS)?],
             shape: extents,
-            values: vec![values[0]; n_elements],
         })]),
         Value::Float(tensor) if tensor.len() == 1 => {
-            let values = tensor.to_vec().map_err(|error| error.to_string())?;
-            Ok(vec![Value::Float(Tensor::from_f64(
-                extents,
-                vec![values[0]; n_elements],
-            ))])
+            let value = tensor.to_vec().map_err(|error| error.to_string())?[0];
+            let n_elements = within(MAX_FILLED)?;
+            // Lazy, so that few bytes of model cannot fill the memory.
+            Ok(vec![Value::Float(Tensor::lazy(extents, move || {
+                Ok(vec![value; n_elements])
+            }))])
         }
         _ => Err("`value` must be a single number".into()),
     }
