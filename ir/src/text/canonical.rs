@@ -7,9 +7,8 @@ use crate::graph::{Graph, ValueId};
 use std::fmt::Write;
 
 /// Text of what the results of `graph` are computed from: ops in the order in which a walk from the results over the
-/// operands meets them, numbered anew, without origins, and with constants named by their fingerprints. Two graphs
-/// compute the same in the same way if and only if their canonical texts are equal, up to constants that are split or
-/// shared differently.
+/// operands meets them, numbered anew, without origins, and with constants named by their fingerprints. Graphs with
+/// equal texts apply the same ops to the same values; inputs and ops that no result depends on do not count.
 ///
 /// # Errors
 /// When a constant in use is missing or cannot be read.
