@@ -21,6 +21,8 @@ const LARGE_BUFFER: usize = LARGE_PAGE / 2;
 pub struct AlignedBuffer {
     start: NonNull<u64>,
     len: usize,
+    /// Words that were allocated, at least `len`.
+    capacity: usize,
     /// Where the memory is, if it is not from the allocator.
     mapping: Option<MmapMut>,
 }
@@ -45,6 +47,7 @@ impl AlignedBuffer {
         Self {
             start,
             len,
+            capacity: len,
             mapping: None,
         }
     }
@@ -63,6 +66,7 @@ impl AlignedBuffer {
         Some(Self {
             start,
             len,
+            capacity: len,
             mapping: Some(mapping),
         })
     }
@@ -80,7 +84,7 @@ impl Drop for AlignedBuffer {
     fn drop(&mut self) {
         if self.mapping.is_none() {
             // SAFETY: without a mapping, `start` came from `alloc_zeroed` with this same layout; it is freed once.
-            unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.len)) }
+            unsafe { dealloc(self.start.as_ptr().cast(), Self::layout(self.capacity)) }
         }
     }
 }
@@ -88,43 +92,53 @@ impl Drop for AlignedBuffer {
 impl Deref for AlignedBuffer {
     type Target = [u64];
     fn deref(&self) -> &[u64] {
-        // SAFETY: `start` points to `len` initialised words owned by self.
+        // SAFETY: `start` points to at least `len` initialised words owned by self.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
 impl DerefMut for AlignedBuffer {
     fn deref_mut(&mut self) -> &mut [u64] {
-        // SAFETY: `start` points to `len` initialised words owned by self, borrowed mutably.
+        // SAFETY: `start` points to at least `len` initialised words owned by self, borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
     }
 }
 
-/// Recycles buffers by length, so that a running program stops allocating once it has reached its steady state.
+/// Recycles buffers, so that a running program stops allocating once it has reached its steady state.
 ///
 /// A taken buffer holds what its last user left: callers overwrite it. Whoever keeps secrets in a buffer zeroises it first.
 #[derive(Default)]
 pub struct BufferPool {
+    /// Idle buffers by capacity.
     free: Mutex<BTreeMap<usize, Vec<AlignedBuffer>>>,
 }
 
 impl BufferPool {
-    /// A buffer of exactly `len` words with unspecified (initialised) content.
+    /// A buffer of `len` words (at least one) with unspecified (initialised) content: the smallest idle one that is large
+    /// enough and at most twice too large, so that levels share memory, or a new one.
     pub fn take(&self, len: usize) -> AlignedBuffer {
-        let recycled = self.lock().get_mut(&len).and_then(Vec::pop);
-        recycled.unwrap_or_else(|| AlignedBuffer::zeroed(len))
+        let mut free = self.lock();
+        let fitting = free.range_mut(len..=2 * len).find_map(|(_, buffers)| buffers.pop());
+        drop(free);
+        match fitting {
+            Some(mut buffer) => {
+                buffer.len = len;
+                buffer
+            }
+            None => AlignedBuffer::zeroed(len),
+        }
     }
 
     /// Gives a buffer back.
     pub fn give(&self, buffer: AlignedBuffer) {
-        self.lock().entry(buffer.len).or_default().push(buffer);
+        self.lock().entry(buffer.capacity).or_default().push(buffer);
     }
 
     /// Bytes held for later use.
     pub fn idle_bytes(&self) -> usize {
         self.lock()
             .iter()
-            .map(|(len, free)| len * size_of::<u64>() * free.len())
+            .map(|(capacity, free)| capacity * size_of::<u64>() * free.len())
             .sum()
     }
 
@@ -153,11 +167,32 @@ mod tests {
         let address = buffer.as_ptr() as usize;
         pool.give(buffer);
         assert_eq!(pool.idle_bytes(), 8000);
-        let again = pool.take(1000);
-        assert_eq!((again.as_ptr() as usize, again[999]), (address, 7));
+        assert_ne!(pool.take(499).as_ptr() as usize, address);
+        let mut again = pool.take(600);
+        assert_eq!((again.as_ptr() as usize, again.len()), (address, 600));
         assert_eq!(pool.idle_bytes(), 0);
+        again[0] = 1;
+        pool.give(again);
+        let again = pool.take(1000);
+        assert_eq!((again.as_ptr() as usize, again[0], again[999]), (address, 1, 7));
         pool.give(again);
         pool.trim();
         assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn large_buffers_are_zeroed_and_reach_to_their_end() {
+        for len in [
+            LARGE_BUFFER / 8 - 1,
+            LARGE_BUFFER / 8,
+            LARGE_PAGE / 8,
+            LARGE_PAGE / 8 + 3,
+        ] {
+            let mut buffer = AlignedBuffer::zeroed(len);
+            assert_eq!(buffer.as_ptr() as usize % ALIGNMENT, 0);
+            assert!(buffer.iter().all(|&x| x == 0));
+            buffer.fill(u64::MAX);
+            assert_eq!(buffer[len - 1], u64::MAX);
+        }
     }
 }

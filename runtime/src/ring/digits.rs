@@ -173,7 +173,7 @@ impl RingContext {
 mod tests {
     use super::*;
     use crate::ring::divide::tests::{integers, ring};
-    use crate::ring::uniform;
+    use crate::ring::{Backend, find_ntt_primes, uniform};
 
     #[test]
     fn digits_are_centred_and_congruent() {
@@ -209,5 +209,24 @@ mod tests {
                 assert!(expected == ring.key_products(&x, digit_limbs, &pairs));
             }
         }
+    }
+
+    #[test]
+    fn kernel_families_agree_on_whole_operations() {
+        let q = find_ntt_primes(11, 45, 7, &[]).unwrap();
+        let p = find_ntt_primes(11, 50, 3, &[]).unwrap();
+        let results = [Backend::Portable, Backend::detect()].map(|backend| {
+            let ring = RingContext::with_backend(10, &q, &p, backend).unwrap();
+            let key: Vec<Poly> = (0..6)
+                .map(|i| uniform(&ring, Basis::qp(6), Domain::Eval, &[i; 32]))
+                .collect();
+            let pairs: Vec<[&Poly; 2]> = key.chunks(2).map(|pair| [&pair[0], &pair[1]]).collect();
+            let x = uniform(&ring, Basis::q(5), Domain::Eval, &[9; 32]);
+            let [body, mask] = ring.key_products(&x, 3, &pairs);
+            let rotated = ring.mod_down_then_automorphism(&body, 25);
+            let lowered = [ring.mod_down_and_rescale(&mask), ring.rescale(&rotated), rotated];
+            lowered.map(|poly| poly.data().to_vec())
+        });
+        assert!(results[0] == results[1]);
     }
 }
