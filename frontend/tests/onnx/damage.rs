@@ -4,6 +4,7 @@ use crate::build::{floats, info, model, node, tensor, with_int, with_ints};
 use crate::mutate::{mutate, mutations};
 use aphelion_frontend::onnx::import_bytes;
 use aphelion_frontend::onnx::proto::{DataType, ModelProto, TensorProto};
+use aphelion_ir::nn::{Interpreter, NnOp};
 use proptest::prelude::*;
 use prost::Message;
 use std::path::PathBuf;
@@ -71,6 +72,17 @@ proptest! {
         let bytes = mutate(&dense_in_structure().encode_to_vec(), &mutations);
         if let Ok(graph) = import_bytes(&bytes, None) {
             prop_assert!(graph.verify().is_ok());
+            let is_small = graph.iter().map(|(_, node)| node.ty.len()).sum::<usize>() < 100_000;
+            if is_small && let Ok(interpreter) = Interpreter::new(&graph) {
+                let inputs = graph.iter().filter_map(|(_, node)| match &node.op {
+                    NnOp::Input { name, .. } => Some((name.clone(), vec![0.5; node.ty.len()])),
+                    _ => None,
+                });
+                // Finite or refused; a panic would fail the test.
+                if let Ok(outputs) = interpreter.evaluate(&inputs.collect()) {
+                    prop_assert!(outputs.concat().iter().all(|x| x.is_finite()));
+                }
+            }
         }
     }
 }
