@@ -12,6 +12,11 @@ mod pass;
 pub mod approx;
 pub mod rewrite;
 
+pub mod cost_model;
+pub mod keys;
+pub mod lower_to_ckks;
+pub mod parameters;
+
 pub use error::PassError;
 pub use options::{CompileOptions, Target};
 pub use pass::{PassCx, Stats};

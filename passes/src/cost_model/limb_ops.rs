@@ -1,0 +1,335 @@
+//! Operation counts: what every ciphertext op does, in operations on one limb.
+//!
+//! Source: Han and Ki, CT-RSA 2020 (hybrid key switching); Bossuat et al., EUROCRYPT 2021 (double hoisting). Counts follow
+//! this project's evaluator: the division of a linear transform includes its rescale.
+
+use super::table::CostTable;
+use crate::bsgs::RotationCost;
+use aphelion_ir::ckks::ParameterSpec;
+use aphelion_runtime::ckks::linear::LinearTransform;
+use aphelion_runtime::ckks::polynomial::PolynomialPlan;
+use std::iter::Sum;
+use std::ops::{Add, Mul};
+
+/// Numbers of operations on one limb.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LimbOps {
+    /// Transforms.
+    pub ntt: f64,
+    /// Pointwise products and multiply-adds.
+    pub multiply: f64,
+    /// Pointwise additions.
+    pub add: f64,
+    /// Source-target pairs of base conversions.
+    pub convert: f64,
+    /// Permutations.
+    pub permute: f64,
+    /// Encodings (not per limb).
+    pub encode: f64,
+}
+
+impl Add for LimbOps {
+    type Output = LimbOps;
+    fn add(self, other: LimbOps) -> LimbOps {
+        LimbOps {
+            ntt: self.ntt + other.ntt,
+            multiply: self.multiply + other.multiply,
+            add: self.add + other.add,
+            convert: self.convert + other.convert,
+            permute: self.permute + other.permute,
+            encode: self.encode + other.encode,
+        }
+    }
+}
+
+impl Mul<f64> for LimbOps {
+    type Output = LimbOps;
+    fn mul(self, by: f64) -> LimbOps {
+        LimbOps {
+            ntt: self.ntt * by,
+            multiply: self.multiply * by,
+            add: self.add * by,
+            convert: self.convert * by,
+            permute: self.permute * by,
+            encode: self.encode * by,
+        }
+    }
+}
+
+impl Sum for LimbOps {
+    fn sum<I: Iterator<Item = LimbOps>>(iter: I) -> LimbOps {
+        iter.fold(LimbOps::default(), Add::add)
+    }
+}
+
+/// Counts under given parameters. Levels are those the op works at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Costs {
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    digit_primes: u32,
+    n_special: u32,
+}
+
+impl Costs {
+    /// Counts for `spec`.
+    pub fn new(spec: &ParameterSpec) -> Self {
+        Costs {
+            log_n: spec.log_n,
+            digit_primes: (spec.max_level + 1).div_ceil(spec.dnum.max(1)),
+            n_special: spec.n_special,
+        }
+    }
+
+    /// Digits in use at `level`.
+    pub fn digits(&self, level: u32) -> u32 {
+        (level + 1).div_ceil(self.digit_primes)
+    }
+
+    /// Bytes of a key for key switching at `level` as it lies in memory: two polynomials over all primes per digit.
+    pub fn key_bytes(&self, level: u32) -> u64 {
+        2 * u64::from(self.digits(level)) * self.limb_bytes(level + 1 + self.n_special)
+    }
+
+    /// Bytes of `limbs` limbs.
+    pub fn limb_bytes(&self, limbs: u32) -> u64 {
+        (8 * u64::from(limbs)) << self.log_n
+    }
+
+    /// Addition of two ciphertexts of `parts` parts, or of a plaintext (`parts` 1).
+    pub fn add(&self, level: u32, parts: u32) -> LimbOps {
+        LimbOps {
+            add: f64::from(parts * (level + 1)),
+            ..LimbOps::default()
+        }
+    }
+
+    /// Product of `parts` parts with a plaintext or scalar.
+    pub fn multiply_plain(&self, level: u32, parts: u32) -> LimbOps {
+        LimbOps {
+            multiply: f64::from(parts * (level + 1)),
+            ..LimbOps::default()
+        }
+    }
+
+    /// Tensor product; a square saves one of four products.
+    pub fn tensor(&self, level: u32, is_square: bool) -> LimbOps {
+        LimbOps {
+            multiply: f64::from((if is_square { 3 } else { 4 }) * (level + 1)),
+            ..LimbOps::default()
+        }
+    }
+
+    /// Division of `parts` polynomials by the last of `level + 1` primes.
+    pub fn rescale(&self, level: u32, parts: u32) -> LimbOps {
+        self.divide(level, 1) * f64::from(parts)
+    }
+
+    /// A key switch of one polynomial, without the division by P.
+    pub fn key_switch_raised(&self, level: u32) -> LimbOps {
+        self.decompose(level) + self.key_product(level)
+    }
+
+    /// A key switch of one polynomial, with the division of both results.
+    pub fn key_switch(&self, level: u32) -> LimbOps {
+        self.key_switch_raised(level) + self.mod_down(level) * 2.0
+    }
+
+    /// A relinearisation with the rescale that follows it: one division by P and the last prime.
+    pub fn relinearize_rescale(&self, level: u32) -> LimbOps {
+        let division = self.divide(level + self.n_special, self.n_special + 1) * 2.0;
+        self.key_switch_raised(level) + self.multiply_plain(level, 2) + division
+    }
+
+    /// A rotation.
+    pub fn rotate(&self, level: u32) -> LimbOps {
+        self.key_switch(level) + self.permute(level + 1) + self.add(level, 1)
+    }
+
+    /// Encoding one plaintext over `limbs` limbs.
+    pub fn encode(&self, limbs: u32) -> LimbOps {
+        LimbOps {
+            ntt: f64::from(limbs),
+            encode: 1.0,
+            ..LimbOps::default()
+        }
+    }
+
+    /// Whether a linear transform keeps its rotated inputs modulo QP.
+    pub fn babies_stay_raised(&self, shape: &LinearTransform, level: u32) -> bool {
+        let division = (level + 1 + self.n_special) * self.log_n + (level + 1) * self.n_special;
+        let rotated = shape.baby_uses().keys().filter(|(_, baby)| *baby != 0).count();
+        let giants = shape.groups().filter(|group| group[0].giant != 0).count();
+        let raised = 2 * self.n_special as usize * shape.diagonals().len() + giants * division as usize;
+        rotated > 0 && raised < 2 * rotated * division as usize
+    }
+
+    /// Limbs of every encoded diagonal of a linear transform at `level`.
+    pub fn diagonal_limbs(&self, shape: &LinearTransform, level: u32) -> u32 {
+        level
+            + 1
+            + if self.babies_stay_raised(shape, level) {
+                self.n_special
+            } else {
+                0
+            }
+    }
+
+    /// A linear transform at `level` with its rescale, without rotate-and-sum, diagonals encoded beforehand.
+    pub fn linear_transform(&self, shape: &LinearTransform, level: u32) -> LimbOps {
+        let is_raised = self.babies_stay_raised(shape, level);
+        let limbs = self.diagonal_limbs(shape, level);
+        let uses = shape.baby_uses();
+        let rotated = uses.keys().filter(|(_, baby)| *baby != 0).count() as f64;
+        let mut decomposed: Vec<usize> = uses.keys().filter(|(_, baby)| *baby != 0).map(|(ct, _)| *ct).collect();
+        decomposed.dedup();
+        let giants = shape.groups().filter(|group| group[0].giant != 0).count() as f64;
+
+        let mut baby = self.key_product(level) + self.permute(limbs);
+        let mut giant = self.key_switch_raised(level) + self.permute(level + 1 + self.n_special);
+        let mut end = self.divide(level, 1) * 2.0;
+        if is_raised {
+            giant = giant + self.mod_down(level);
+        } else {
+            baby = baby + self.mod_down(level) * 2.0;
+        }
+        if is_raised || giants > 0.0 {
+            end = self.divide(level + self.n_special, self.n_special + 1) * 2.0;
+        }
+        let products = LimbOps {
+            multiply: 2.0 * f64::from(limbs) * shape.diagonals().len() as f64,
+            ..LimbOps::default()
+        };
+        self.decompose(level) * decomposed.len() as f64
+            + baby * rotated
+            + products
+            + giant * giants
+            + end * shape.n_outputs() as f64
+    }
+
+    /// Prices of the parts of a linear transform at `level`, for the choice of its plan.
+    pub fn rotation_cost(&self, level: u32, table: &CostTable) -> RotationCost {
+        let seconds = |ops: LimbOps| table.seconds(self.log_n, &ops);
+        let limbs = level + 1 + self.n_special;
+        RotationCost {
+            hoist: seconds(self.decompose(level)),
+            baby: seconds(self.key_product(level) + self.permute(limbs)),
+            giant: seconds(self.key_switch_raised(level) + self.permute(limbs) + self.mod_down(level)),
+            plain: seconds(self.multiply_plain(limbs - 1, 2)),
+        }
+    }
+
+    /// Evaluation of a polynomial from `level` on.
+    pub fn poly_eval(&self, plan: &PolynomialPlan, level: u32) -> LimbOps {
+        // Powers and sums lie about evenly over the levels that the plan consumes.
+        let depth = plan.depth() as u32;
+        let middle = level.saturating_sub(depth.saturating_sub(1) / 2);
+        let n_relin = plan.relinearizations() as f64;
+        let coefficients = plan.polynomial().coeffs().iter().filter(|c| **c != 0.0).count() as f64;
+        self.tensor(middle, false) * plan.ct_mults() as f64
+            + (self.key_switch(middle) + self.rescale(middle, 2)) * n_relin
+            + self.rescale(level + 1 - depth.min(level), 2)
+            + self.multiply_plain(middle, 2) * coefficients
+    }
+
+    /// Digit decomposition of one polynomial, raised to all primes.
+    fn decompose(&self, level: u32) -> LimbOps {
+        let n_limbs = level + 1;
+        let n_raised = n_limbs + self.n_special;
+        let digits = (0..n_limbs).step_by(self.digit_primes as usize);
+        let widths = digits.map(|start| self.digit_primes.min(n_limbs - start));
+        let (mut ntt, mut convert) = (f64::from(n_limbs), 0.0);
+        for width in widths {
+            ntt += f64::from(n_raised - width);
+            convert += f64::from(width * (n_raised - width));
+        }
+        LimbOps {
+            ntt,
+            convert,
+            ..LimbOps::default()
+        }
+    }
+
+    /// Inner product of the digits with a key.
+    fn key_product(&self, level: u32) -> LimbOps {
+        LimbOps {
+            multiply: f64::from(2 * self.digits(level) * (level + 1 + self.n_special)),
+            ..LimbOps::default()
+        }
+    }
+
+    /// Division of one polynomial by P.
+    fn mod_down(&self, level: u32) -> LimbOps {
+        self.divide(level + self.n_special, self.n_special)
+    }
+
+    /// Division of one polynomial of `top + 1` limbs by the product of `by` of them.
+    fn divide(&self, top: u32, by: u32) -> LimbOps {
+        let left = f64::from((top + 1).saturating_sub(by));
+        LimbOps {
+            ntt: f64::from(by) + left,
+            convert: f64::from(by) * left,
+            multiply: left,
+            ..LimbOps::default()
+        }
+    }
+
+    fn permute(&self, limbs: u32) -> LimbOps {
+        LimbOps {
+            permute: 2.0 * f64::from(limbs),
+            ..LimbOps::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aphelion_ir::ckks::Secret;
+    use aphelion_runtime::ckks::linear::DiagonalIdx;
+
+    fn costs(dnum: u32, n_special: u32) -> Costs {
+        Costs::new(&ParameterSpec {
+            log_n: 14,
+            max_level: 8,
+            log_scale: 40,
+            log_q0: 45,
+            dnum,
+            log_special: 45,
+            n_special,
+            secret: Secret::UniformTernary {},
+        })
+    }
+
+    #[test]
+    fn a_key_switch_with_single_prime_digits_meets_its_closed_form() {
+        // 9 limbs, 9 digits, 1 special prime: 9 inverse transforms, 9 digits raised to 9 other primes, 2 (1 + 9) for
+        // the divisions.
+        let ops = costs(9, 1).key_switch(8);
+        assert_eq!(ops.ntt, 9.0 + 81.0 + 20.0);
+        assert_eq!(ops.convert, 81.0 + 18.0);
+        assert_eq!(ops.multiply, 2.0 * 9.0 * 10.0 + 18.0);
+        assert_eq!(costs(9, 1).key_bytes(8), 2 * 9 * 10 * 8 * 16384);
+        assert_eq!(costs(3, 3).digits(8), 3);
+        assert_eq!(costs(3, 3).digits(2), 1);
+    }
+
+    #[test]
+    fn hoisting_makes_a_transform_cheaper_than_its_rotations() {
+        let idx = |giant, baby| DiagonalIdx {
+            out: 0,
+            giant,
+            input: 0,
+            baby,
+        };
+        let diagonals = (0..4).flat_map(|g| (0..8).map(move |b| idx(8 * g, b))).collect();
+        let shape = LinearTransform::new(64, 1, 1, diagonals, vec![]).expect("a valid shape");
+        let costs = costs(3, 3);
+        let table = crate::cost_model::CostTable::default();
+        let seconds = |ops: &LimbOps| table.seconds(14, ops);
+        let rotations = seconds(&costs.rotate(8)) * shape.key_switches() as f64;
+        let transform = seconds(&costs.linear_transform(&shape, 8));
+        assert!(transform < rotations, "{transform} {rotations}");
+        assert!(transform > seconds(&costs.rotate(8)) * 3.0);
+    }
+}

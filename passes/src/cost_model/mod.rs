@@ -1,0 +1,17 @@
+//! The cost model: predicted seconds and bytes of a `ckks` program under given parameters.
+//!
+//! A program becomes a [`Workload`] (what is to be done, at which level, independent of parameters); [`Costs`] prices it:
+//! every op is counted in operations on one limb ([`LimbOps`]), which a [`CostTable`] turns into seconds by ring degree.
+//! The table's default is data in `default.json`; a machine's own measurements of whole ops correct it.
+//!
+//! Reading order: [`table`] (seconds), [`limb_ops`] (counts per op), [`workload`] (programs), [`predict`].
+
+pub mod limb_ops;
+pub mod predict;
+pub mod table;
+pub mod workload;
+
+pub use limb_ops::{Costs, LimbOps};
+pub use predict::{Prediction, predict};
+pub use table::{CostTable, Measurement, Primitives};
+pub use workload::{OpCounts, Work, WorkItem, Workload};

@@ -1,0 +1,78 @@
+//! Predicted latency and memory of a program under given parameters.
+
+use super::{CostTable, Costs, LimbOps, Measurement, Workload};
+use crate::keys::KeyPlan;
+use aphelion_ir::ckks::{ParameterSpec, Secret};
+use serde::Serialize;
+
+/// Threads that predictions are for.
+pub const PREDICTED_THREADS: usize = 2;
+
+/// What a program will cost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Prediction {
+    /// Seconds from ciphertext in to ciphertext out on [`PREDICTED_THREADS`] threads, plaintexts encoded beforehand.
+    pub evaluate_s: f64,
+    /// Seconds of encoding all plaintexts, once per server.
+    pub encode_s: f64,
+    /// Bytes of all evaluation keys in the server's memory; seed-compressed they are half of it.
+    pub key_bytes: u64,
+    /// Bytes of all encoded plaintexts.
+    pub plaintext_bytes: u64,
+    /// Seconds of every op on one thread, by value.
+    pub op_seconds: Vec<f64>,
+}
+
+/// The cost of `workload` with `keys` under `spec`.
+pub fn predict(workload: &Workload, keys: &KeyPlan, spec: &ParameterSpec, table: &CostTable) -> Prediction {
+    let costs = Costs::new(spec);
+    let seconds = |ops: LimbOps| table.seconds(spec.log_n, &ops);
+    let op_seconds: Vec<f64> = workload
+        .items
+        .iter()
+        .map(|item| seconds(item.limb_ops(&costs)))
+        .collect();
+    let mut encode = LimbOps::default();
+    let mut plaintext_bytes = 0;
+    for (n_plaintexts, limbs) in workload.items.iter().map(|item| item.plaintexts(&costs)) {
+        encode = encode + costs.encode(limbs) * n_plaintexts as f64;
+        plaintext_bytes += n_plaintexts as u64 * costs.limb_bytes(limbs);
+    }
+    Prediction {
+        evaluate_s: table.parallel(op_seconds.iter().sum(), PREDICTED_THREADS),
+        encode_s: table.parallel(seconds(encode), PREDICTED_THREADS),
+        key_bytes: keys.bytes(&costs),
+        plaintext_bytes,
+        op_seconds,
+    }
+}
+
+impl CostTable {
+    /// The table corrected by the measurements of `aphelion bench primitives`.
+    pub fn calibrated_by_bench(&self, source: &str, measurements: &[Measurement]) -> CostTable {
+        self.calibrated(source, measurements, |table, measurement| {
+            let level = measurement.limbs.checked_sub(1)?;
+            let dnum = measurement.dnum.clamp(1, measurement.limbs);
+            let costs = Costs::new(&ParameterSpec {
+                log_n: measurement.log_n,
+                max_level: level,
+                log_scale: 40,
+                log_q0: 45,
+                dnum,
+                log_special: 45,
+                n_special: measurement.limbs.div_ceil(dnum),
+                secret: Secret::UniformTernary {},
+            });
+            let ops = match measurement.op.as_str() {
+                "rotate" => costs.rotate(level),
+                "mul_cc_relin" => costs.tensor(level, false) + costs.key_switch(level),
+                "mul_cc_relin_rescale" => costs.tensor(level, false) + costs.relinearize_rescale(level),
+                "rescale" => costs.rescale(level, 2),
+                "mul_cp" => costs.multiply_plain(level, 2),
+                "add_cc" => costs.add(level, 2),
+                _ => return None,
+            };
+            Some(table.seconds(measurement.log_n, &ops))
+        })
+    }
+}

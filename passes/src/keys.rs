@@ -1,0 +1,51 @@
+//! The key plan: exactly the evaluation keys that a program needs, each at the highest level at which it is used.
+
+use crate::cost_model::{Costs, Work, Workload};
+use aphelion_ir::Graph;
+use aphelion_ir::ckks::{Ckks, CkksOp};
+use aphelion_runtime::ckks::keys::KeyRequest;
+
+/// Evaluation keys by purpose and level.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyPlan {
+    /// What key generation is asked for.
+    pub request: KeyRequest,
+}
+
+impl KeyPlan {
+    /// The keys of `graph`, whose work is `workload`.
+    pub fn new(graph: &Graph<Ckks>, workload: &Workload) -> Self {
+        let mut request = KeyRequest::default();
+        for item in &workload.items {
+            let level = item.level as usize;
+            match (&item.work, graph.op(item.value)) {
+                (Work::Rotate, CkksOp::Rotate { by, .. }) => request.add_rotation(*by, level),
+                (Work::Relinearize { .. }, _) => request.add_relin(level),
+                (Work::Linear(shape), _) => {
+                    for (step, level) in shape.rotations(level) {
+                        request.add_rotation(step, level);
+                    }
+                }
+                (Work::Poly(plan), _) if plan.relinearizations() > 0 => request.add_relin(level),
+                _ => {}
+            }
+        }
+        KeyPlan { request }
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.request.keys().len()
+    }
+
+    /// True when the program needs no keys.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of all keys in memory.
+    pub fn bytes(&self, costs: &Costs) -> u64 {
+        let levels = self.request.keys().into_iter().map(|(_, level)| level as u32);
+        levels.map(|level| costs.key_bytes(level)).sum()
+    }
+}

@@ -1,0 +1,75 @@
+//! Lowering to ciphertexts: decides the level of every value, when products are relinearised and rescaled, and the
+//! baby-step/giant-step plan of every matrix.
+//! In:     slot, verified                         Out:   ckks without parameters: results at level 0, every op at the
+//!         lowest level that suffices, equal levels and scales at every addition
+//! Method: products are balanced; levels count backward from the results; values are kept unrelinearised, unrescaled and
+//!         unfolded over sums, so that one of each serves a whole sum; folds and plaintext additions come after the
+//!         rescale, where limbs are fewest; limbs are dropped by the ops themselves (`at`), and by `drop_level` only where
+//!         an addition, product or rotation needs it.
+//! Source: exact scales: Kim, Papadimitriou, Polyakov, CT-RSA 2022; lazy rescaling: Blatt et al., "Optimized homomorphic
+//!         encryption solution for secure genome-wide association studies", 2020; plans: `bsgs`.
+//! Cost:   O(ops log ops), and one walk over the non-zeros of every matrix.
+//! Counts: levels, ckks_ops, drop_levels
+//! Limits: none of its own; depth is judged by parameter selection
+
+mod emit;
+mod lazy;
+mod levels;
+mod polynomials;
+mod products;
+mod scalars;
+#[cfg(test)]
+mod tests;
+
+use crate::bsgs;
+use crate::cost_model::{CostTable, Costs};
+use crate::{PassCx, PassError, Stats};
+use aphelion_ir::Graph;
+use aphelion_ir::ckks::{Bsgs, Ckks, CkksOp, ParameterSpec, Secret};
+use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, Slot, SparseMatrix};
+
+/// Runs the pass.
+///
+/// # Errors
+/// When a constant cannot be read or the graph is not valid.
+pub fn run(_cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), PassError> {
+    let graph = products::balance(&graph)?;
+    let needed = levels::needed_levels(&graph);
+    let max_level = needed.iter().flatten().copied().max().unwrap_or(0);
+    let prices = plan_prices(max_level);
+    let plan = |kernel: &Kernel, input: &Layout, level: u32| -> Result<Bsgs, PassError> {
+        let matrix = SparseMatrix::new(&kernel.map, &graph.constants)?;
+        let set = DiagonalSet::of_matrix(&matrix, input, &kernel.output, &kernel.fold)?;
+        Ok(bsgs::choose(&set, &prices(level)).bsgs)
+    };
+    let lowered = emit::Emitter::new(&graph, &needed, &plan).run()?;
+    let mut stats = Stats::default();
+    stats.add("levels", f64::from(max_level));
+    stats.add("ckks_ops", lowered.len() as f64);
+    let is_drop = |op: &CkksOp| matches!(op, CkksOp::DropLevel { .. });
+    let n_drops = lowered.iter().filter(|(_, node)| is_drop(&node.op)).count();
+    stats.add("drop_levels", n_drops as f64);
+    Ok((lowered, stats))
+}
+
+/// Prices of rotations by level, under the parameters that a program of this depth will probably have: only ratios
+/// matter to a plan, and they hardly depend on the ring.
+fn plan_prices(max_level: u32) -> impl Fn(u32) -> bsgs::RotationCost {
+    let table = CostTable::default();
+    let costs = Costs::new(&ParameterSpec {
+        log_n: match max_level {
+            0..=5 => 13,
+            6..=10 => 14,
+            11..=20 => 15,
+            _ => 16,
+        },
+        max_level,
+        log_scale: 36,
+        log_q0: 41,
+        dnum: max_level + 1,
+        log_special: 45,
+        n_special: 1,
+        secret: Secret::UniformTernary {},
+    });
+    move |level| costs.rotation_cost(level, &table)
+}

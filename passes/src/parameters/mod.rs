@@ -1,0 +1,201 @@
+//! Parameter selection: the encryption parameters with the least predicted latency that hold the program.
+//! In:     ckks, levels assigned                  Out:   the same graph with `attrs.parameters` set
+//! Method: for every ring degree and digit count, the largest scale with 128-bit security; these sets by rising predicted
+//!         latency (ties: smaller keys, then smaller ring); the first whose noise leaves the asked precision wins. A larger
+//!         scale costs nothing at equal degree and digits, so none but the largest is considered.
+//! Source: security bounds from the runtime's table (Bossuat et al., "Security Guidelines for Implementing Homomorphic
+//!         Encryption", 2024), always against Q P; noise from the cleartext interpreter.
+//! Cost:   one walk over the matrices, a prediction per set, and a few interpreted runs per ring that is tried.
+//! Counts: log_n, levels, log_scale, log_qp, dnum, security_bits, predicted_s, predicted_encode_s, predicted_bits,
+//!         key_bytes, plaintext_bytes, keys, and all of [`OpCounts`](crate::cost_model::OpCounts)
+//! Limits: ring degrees 2^12..2^16 and scales of 24..44 bits, see `candidates`
+
+mod candidates;
+mod precision;
+#[cfg(test)]
+mod tests;
+
+use crate::cost_model::{CostTable, Prediction, Workload, predict};
+use crate::keys::KeyPlan;
+use crate::{PassCx, PassError, Stats, Target};
+use aphelion_ir::Graph;
+use aphelion_ir::ckks::{Ckks, CkksOp, ParameterSpec, Secret};
+use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
+
+/// Bits that the noise has to stay below the target: polynomials take the other half of the error.
+const NOISE_SHARE_BITS: f64 = 1.0;
+/// Precision that is enough to keep nearly every decision of a classifier.
+const AGREEMENT_BITS: f64 = 10.0;
+
+/// Runs the pass.
+///
+/// # Errors
+/// [`PassError::Infeasible`] when the program is too deep, too large or the precision out of reach.
+pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), PassError> {
+    let workload = Workload::new(&graph)?;
+    let keys = KeyPlan::new(&graph, &workload);
+    let table = CostTable::default();
+    let request = candidates::Request {
+        levels: workload.max_level,
+        slots: graph.attrs.packing.slots,
+        log_n: cx.options.log_n,
+        insecure: cx.options.allow_insecure,
+    };
+    let candidates = request.candidates().map_err(|error| explain_depth(&graph, error))?;
+    let mut priced: Vec<(Prediction, ParameterSpec)> = candidates
+        .into_iter()
+        .map(|spec| (predict(&workload, &keys, &spec, &table), spec))
+        .collect();
+    priced.sort_by(|(a, a_spec), (b, b_spec)| {
+        let seconds = a.evaluate_s.total_cmp(&b.evaluate_s);
+        seconds
+            .then(a.key_bytes.cmp(&b.key_bytes))
+            .then(a_spec.log_n.cmp(&b_spec.log_n))
+    });
+    within_key_memory(cx, &mut priced)?;
+
+    let needed_bits = NOISE_SHARE_BITS
+        + match cx.options.target {
+            Target::Precision(bits) => bits,
+            Target::Agreement(_) => AGREEMENT_BITS,
+        };
+    let mut best_bits = f64::NEG_INFINITY;
+    let mut refused: Vec<ParameterSpec> = Vec::new();
+    for (prediction, spec) in priced {
+        // Noise depends on little but ring and scale.
+        let is_noisier = |other: &ParameterSpec| other.log_n <= spec.log_n && other.log_scale >= spec.log_scale;
+        if refused.iter().any(is_noisier) {
+            continue;
+        }
+        graph.attrs.parameters = Some(spec.clone());
+        let bits = precision::predicted_bits(cx, &graph)?;
+        if let Some(bits) = bits.filter(|bits| *bits >= needed_bits) {
+            let stats = stats(cx, &workload, &keys, &spec, &prediction, bits)?;
+            return Ok((graph, stats));
+        }
+        best_bits = best_bits.max(bits.unwrap_or(f64::NEG_INFINITY));
+        refused.push(spec);
+    }
+    Err(PassError::Infeasible(if best_bits.is_finite() {
+        format!(
+            "noise leaves {best_bits:.1} bits of precision, {needed_bits:.1} are needed: ask for less precision, or \
+             save levels so that the scale can grow"
+        )
+    } else {
+        "a value is too large for its modulus under every parameter set: widen the calibrated ranges".into()
+    }))
+}
+
+/// The primes of `spec`.
+///
+/// # Errors
+/// When the ring has not enough primes of these sizes.
+pub fn literal(spec: &ParameterSpec, security: Security) -> Result<ParametersLiteral, PassError> {
+    let request = ChainRequest {
+        log_n: spec.log_n,
+        levels: spec.max_level as usize,
+        log_scale: f64::from(spec.log_scale),
+        log_q0: f64::from(spec.log_q0),
+        dnum: spec.dnum as usize,
+        secret: match spec.secret {
+            Secret::UniformTernary {} => SecretDistribution::UniformTernary,
+        },
+        security,
+    };
+    ParametersLiteral::choose(&request).map_err(|error| PassError::Infeasible(error.to_string()))
+}
+
+/// The security that the options ask for.
+pub fn security(cx: &PassCx) -> Security {
+    if cx.options.allow_insecure {
+        Security::None
+    } else {
+        Security::Classical128
+    }
+}
+
+/// Drops sets whose keys are too large.
+fn within_key_memory(cx: &PassCx, priced: &mut Vec<(Prediction, ParameterSpec)>) -> Result<(), PassError> {
+    let Some(max_key_bytes) = cx.options.max_key_bytes else {
+        return Ok(());
+    };
+    let least = priced.iter().map(|(prediction, _)| prediction.key_bytes).min();
+    priced.retain(|(prediction, _)| prediction.key_bytes <= max_key_bytes);
+    if priced.is_empty() {
+        return Err(PassError::Infeasible(format!(
+            "evaluation keys take at least {} bytes, {max_key_bytes} are allowed: raise the limit of key memory",
+            least.unwrap_or(0)
+        )));
+    }
+    Ok(())
+}
+
+/// Adds to an error about depth the ops that make the program as deep as it is.
+fn explain_depth(graph: &Graph<Ckks>, error: PassError) -> PassError {
+    let PassError::Infeasible(message) = error else {
+        return error;
+    };
+    let users = graph.users();
+    let mut at = graph
+        .iter()
+        .filter(|(_, node)| matches!(node.op, CkksOp::Input { .. }))
+        .max_by_key(|(id, node)| (node.ty.level, std::cmp::Reverse(*id)))
+        .map(|(id, _)| id);
+    let mut consumers: Vec<String> = Vec::new();
+    while let Some(value) = at {
+        // The deepest way down stays at the highest level for as long as it can.
+        at = users[value.index()]
+            .iter()
+            .copied()
+            .max_by_key(|user| (graph.ty(*user).level, std::cmp::Reverse(*user)));
+        if let Some(user) = at {
+            let consumed = graph.ty(value).level.saturating_sub(graph.ty(user).level);
+            if consumed > 0 {
+                consumers.push(format!("{} {consumed}", graph.origin(user)));
+            }
+        }
+    }
+    PassError::Infeasible(format!(
+        "{message}; levels go to: {}. Use activations of lower degree, or fewer layers",
+        consumers.join(", ")
+    ))
+}
+
+fn stats(
+    cx: &PassCx,
+    workload: &Workload,
+    keys: &KeyPlan,
+    spec: &ParameterSpec,
+    prediction: &Prediction,
+    bits: f64,
+) -> Result<Stats, PassError> {
+    let params = Parameters::new(literal(spec, security(cx))?)
+        .map_err(|error| PassError::Infeasible(format!("the chosen parameters are refused: {error}")))?;
+    let counts = workload.counts();
+    let mut stats = Stats::default();
+    let entries = [
+        ("log_n", f64::from(spec.log_n)),
+        ("levels", f64::from(spec.max_level)),
+        ("log_scale", f64::from(spec.log_scale)),
+        ("log_qp", params.log_qp()),
+        ("dnum", f64::from(spec.dnum)),
+        ("security_bits", params.security_bits().unwrap_or(0.0)),
+        ("predicted_s", prediction.evaluate_s),
+        ("predicted_encode_s", prediction.encode_s),
+        ("predicted_bits", bits),
+        ("key_bytes", prediction.key_bytes as f64),
+        ("plaintext_bytes", prediction.plaintext_bytes as f64),
+        ("keys", keys.len() as f64),
+        ("rotations", counts.rotations as f64),
+        ("hoisted_rotations", counts.hoisted_rotations as f64),
+        ("ct_mults", counts.ct_mults as f64),
+        ("pt_mults", counts.pt_mults as f64),
+        ("relinearizations", counts.relinearizations as f64),
+        ("rescales", counts.rescales as f64),
+        ("bootstraps", counts.bootstraps as f64),
+    ];
+    for (name, amount) in entries {
+        stats.add(name, amount);
+    }
+    Ok(stats)
+}

@@ -1,0 +1,77 @@
+//! Predicted precision: how far a noisy run of the program is from the exact one.
+
+use crate::{PassCx, PassError};
+use aphelion_ir::Graph;
+use aphelion_ir::ckks::{Ckks, CkksOp, Interpreter, Noise};
+use std::collections::BTreeMap;
+
+/// Samples that are run.
+const MAX_SAMPLES: usize = 2;
+/// Noisy runs per sample.
+const SEEDS: std::ops::Range<u64> = 0..2;
+
+/// Inputs by name.
+type Inputs = BTreeMap<String, Vec<f64>>;
+
+/// Precision of the results in bits: -log2 of the largest error relative to the largest result, over some samples and
+/// noisy runs. `None` when a value does not fit its modulus.
+///
+/// # Errors
+/// When the exact program cannot be interpreted, or a sample does not fit its input.
+pub(super) fn predicted_bits(cx: &PassCx, graph: &Graph<Ckks>) -> Result<Option<f64>, PassError> {
+    let interpreter = Interpreter::new(graph)?;
+    let (mut error, mut size) = (0.0f64, 0.0f64);
+    for inputs in samples(cx, graph)? {
+        let exact = interpreter.evaluate(&inputs, Noise::Off)?.concat();
+        size = exact.iter().fold(size, |size, x| size.max(x.abs()));
+        for seed in SEEDS {
+            // The exact run succeeded, so all that noise can add is a value too large for its modulus.
+            let Ok(noisy) = interpreter.evaluate(&inputs, Noise::Seeded(seed)) else {
+                return Ok(None);
+            };
+            let differences = exact
+                .iter()
+                .zip(noisy.concat())
+                .map(|(exact, noisy)| (exact - noisy).abs());
+            error = differences.fold(error, f64::max);
+        }
+    }
+    Ok(Some((size / error).log2()))
+}
+
+/// Calibration samples, or without any, values spread over the whole range of every input.
+fn samples(cx: &PassCx, graph: &Graph<Ckks>) -> Result<Vec<Inputs>, PassError> {
+    let inputs: Vec<_> = graph
+        .iter()
+        .filter_map(|(_, node)| match &node.op {
+            CkksOp::Input {
+                name, layout, scale, ..
+            } => Some((name.clone(), layout.n_elements(), *scale)),
+            _ => None,
+        })
+        .collect();
+    if let ([(name, n_elements, _)], false) = (inputs.as_slice(), cx.samples.is_empty()) {
+        let of_sample = |sample: &Vec<f64>| {
+            if sample.len() != *n_elements {
+                let found = sample.len();
+                let message = format!("a sample has {found} values, the input `{name}` takes {n_elements}");
+                return Err(PassError::BadInput(message));
+            }
+            Ok(BTreeMap::from([(name.clone(), sample.clone())]))
+        };
+        return cx.samples.iter().take(MAX_SAMPLES).map(of_sample).collect();
+    }
+    // A low-discrepancy sequence (multiples of the golden ratio), another stretch of it for every sample.
+    let value = |index: usize| 2.0 * (index as f64 * 0.618_033_988_749_894_9).fract() - 1.0;
+    let sample = |number: usize| {
+        let values = |n_elements: usize, scale: f64| {
+            let first = number * n_elements;
+            (first..first + n_elements)
+                .map(|index| scale * value(index + 1))
+                .collect()
+        };
+        let of_input = |(name, n, scale): &(String, usize, f64)| (name.clone(), values(*n, *scale));
+        inputs.iter().map(of_input).collect()
+    };
+    Ok((0..MAX_SAMPLES).map(sample).collect())
+}
