@@ -34,4 +34,4 @@ pub use modulus::{MAX_MODULUS_BITS, Modulus, ShoupFactor};
 pub use ntt::{NttTable, evaluation_exponents};
 pub use poly::{Domain, Poly};
 pub use primes::{find_ntt_primes, is_prime, nearest_prime};
-pub use sample::{SecretRng, gaussian, ternary, ternary_with_weight, uniform};
+pub use sample::{SecretRng, gaussian, ternary, ternary_with_weight, uniform, uniform_signed};

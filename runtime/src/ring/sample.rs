@@ -144,6 +144,12 @@ pub fn gaussian(n: usize, rng: &mut SecretRng) -> Vec<i64> {
     (0..n).map(|_| draw(rng.0.next_u64())).collect()
 }
 
+/// n integers, uniform in `[-2^bits, 2^bits)`, `bits` at most 62: noise to flood decryptions with.
+pub fn uniform_signed(n: usize, bits: u32, rng: &mut SecretRng) -> Vec<i64> {
+    assert!(bits <= 62, "uniform noise of {bits} bits does not fit a word");
+    (0..n).map(|_| rng.0.next_u64() as i64 >> (63 - bits)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,6 +199,15 @@ mod tests {
         assert!(mean.abs() < 0.03, "{mean}");
         assert!((variance.sqrt() - 3.2).abs() < 0.03, "{variance}");
         assert!(coefficients.iter().all(|&x| x.abs() <= 29));
+    }
+
+    #[test]
+    fn signed_uniform_fills_its_range() {
+        let values = uniform_signed(10_000, 20, &mut rng());
+        let (least, greatest) = (values.iter().min().unwrap(), values.iter().max().unwrap());
+        assert!((-(1 << 20)..-(1 << 20) + 4096).contains(least) && ((1 << 20) - 4096..1 << 20).contains(greatest));
+        let mean = values.iter().sum::<i64>() as f64 / 10_000.0;
+        assert!(mean.abs() < f64::from(1 << 15), "{mean}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::common::{Client, complex_error_bits, error_bits, sample, secure};
 use aphelion_runtime::ckks::encoding::Complex64;
-use aphelion_runtime::ckks::keys::{PublicKey, SecretKey};
+use aphelion_runtime::ckks::keys::{PublicKey, SecretKey, flooding_bits};
 use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
 use aphelion_runtime::error::Error;
 use aphelion_runtime::ring::SecretRng;
@@ -174,4 +174,30 @@ fn bad_parameters_are_refused_by_name() {
     ] {
         assert!(ParametersLiteral::choose(&request).is_err(), "{request:?}");
     }
+}
+
+#[test]
+fn flooding_costs_the_stated_precision() {
+    let mut client = Client::new(secure(13, 3, 40.0, 44.0, 4));
+    let x = sample(4096, 1);
+    let ciphertext = client.encrypt(&x, 3);
+    // 2^9 bounds fresh noise by far; 2^-8 for one result.
+    let flood = flooding_bits(13, 9, 8, 1);
+    assert_eq!(flood, 29);
+    let flooded = client
+        .secret
+        .decrypt_flooded(&ciphertext, flood, &mut client.rng)
+        .unwrap();
+    let found = error_bits(&client.encoder.decode(&flooded), &x);
+    // Slots move by 2^29 * sqrt(N/6) per part, at most six times that.
+    let typical = 40.0 - 29.0 - (8192.0f64 / 6.0).sqrt().log2();
+    assert!(
+        found < typical && found > typical - 6f64.log2(),
+        "{found} bits, typical {typical}"
+    );
+    let ground = client.encrypt(&x, 0);
+    assert!(matches!(
+        client.secret.decrypt_flooded(&ground, 43, &mut client.rng).err(),
+        Some(Error::EncodeOverflow { .. })
+    ));
 }

@@ -4,6 +4,7 @@ use crate::common::{Client, FRESH, bits, complex_error_bits, division, error_bit
 use aphelion_runtime::ckks::encoding::Complex64;
 use aphelion_runtime::ckks::eval::Evaluator;
 use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyRequest};
+use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
 use aphelion_runtime::error::Error;
 
 /// Client and server at N = 2^13 with three levels.
@@ -364,4 +365,28 @@ fn results_do_not_depend_on_threads() {
         })
     };
     assert!(run(1) == run(3));
+}
+
+#[test]
+fn a_sparse_secret_rounds_with_less_noise() {
+    let secret = SecretDistribution::SparseTernary { hamming_weight: 192 };
+    let security = Security::Classical128;
+    let request = ChainRequest {
+        log_n: 15,
+        levels: 8,
+        log_scale: 40.0,
+        log_q0: 50.0,
+        dnum: 3,
+        secret,
+        security,
+    };
+    let mut client = Client::new(Parameters::new(ParametersLiteral::choose(&request).unwrap()).unwrap());
+    let params = client.params.clone();
+    let evaluator = Evaluator::new(EvaluationKeys::new(&params));
+    let x = sample(params.max_slots(), 1);
+    let adjusted = evaluator.adjust_to(&client.encrypt(&x, 8), 3).unwrap();
+    let bound = bits(&params, 3, FRESH + division(&params));
+    assert_bits("adjust_to", error_bits(&client.decrypt(&adjusted), &x), bound);
+    let uniform = (1.0 + 2.0 / 3.0 * params.n() as f64) / 12.0;
+    assert!(bound > bits(&params, 3, FRESH + uniform) + 2.5);
 }

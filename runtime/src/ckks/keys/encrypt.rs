@@ -3,8 +3,8 @@
 //! Secret-key encryption draws c_1 from a seed, so that the wire carries half a ciphertext, and has the least noise
 //! (standard deviation 3.2 per coefficient); public-key encryption has about 3.2 * sqrt(4N/3).
 //!
-//! Decryption returns values with noise that depends on the secret. Whoever hands decrypted values to a party that can
-//! choose ciphertexts must flood that noise first (Li, Micciancio, EUROCRYPT 2021).
+//! Decryption returns values with noise that depends on the secret: values that leave the client should come from
+//! [`SecretKey::decrypt_flooded`].
 
 use std::sync::Arc;
 

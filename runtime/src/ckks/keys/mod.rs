@@ -2,11 +2,13 @@
 
 mod encrypt;
 mod evaluation;
+mod flood;
 mod secret;
 mod switch;
 
 pub use encrypt::PublicKey;
 pub use evaluation::{EvaluationKeys, KeyPurpose, KeyRequest};
+pub use flood::flooding_bits;
 pub use secret::SecretKey;
 pub use switch::KeySwitchKey;
 
