@@ -80,6 +80,15 @@ impl AlignedBuffer {
     }
 }
 
+impl std::fmt::Debug for AlignedBuffer {
+    /// The length only: the content may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AlignedBuffer")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
         if self.mapping.is_none() {

@@ -14,9 +14,9 @@
 use std::arch::x86_64::{__m512i, _mm512_add_epi64, _mm512_setzero_si512, _mm512_sub_epi64};
 
 use super::BLOCK;
-use crate::ring::Ifma;
 use crate::ring::modulus::{Modulus, ShoupFactor};
-use crate::ring::simd::{Factor, LANES, Prime, factor, load, madd_high, rows, rows_mut, splat, store, transpose};
+use crate::ring::simd::{Factor, LANES, Prime, Row, factor, load, madd_high, rows, rows_mut, splat, store, transpose};
+use crate::ring::{AlignedBuffer, Ifma};
 
 /// Stages run by the block kernel.
 const BLOCK_STAGES: usize = 6;
@@ -28,18 +28,19 @@ const BLOCK_VECTORS: usize = 7;
 pub(super) struct Twiddles {
     /// Stages of each pass before the block kernel, outermost first.
     passes: &'static [u32],
-    forward: Direction,
-    inverse: Direction,
+    /// The forward, then the inverse direction: of each the node factors, then the block quotients.
+    words: AlignedBuffer,
     /// 1/n, and the factor of the inverse's last stage times 1/n.
     ends: [ShoupFactor; 2],
 }
 
-#[derive(Debug)]
-struct Direction {
-    /// Entry `m + i` is node i of the stage with m nodes, for m <= n/16.
-    nodes: Vec<ShoupFactor>,
+/// The tables of one direction.
+#[derive(Clone, Copy)]
+struct Direction<'a> {
+    /// Entry `m + i` is value and quotient of node i of the stage with m nodes, for m <= n/16.
+    nodes: &'a [[u64; 2]],
     /// Per block of 64, quotients of its 8, 16 and 32 nodes in the last three stages, as 1 + 2 + 4 vectors.
-    quotients: Vec<u64>,
+    quotients: &'a [[Row; BLOCK_VECTORS]],
 }
 
 /// Stages per pass by log2(n) - 6, outermost first. Chosen so that passes over more than the first-level cache have at most
@@ -67,36 +68,55 @@ impl Twiddles {
         let reversed = |k: usize| ((k as u32).reverse_bits() >> (32 - log_n)) as usize;
         // psi^-r = -psi^(n-r)
         let inverse_power = |r: usize| if r == 0 { 1 } else { modulus.neg(powers[n - r]) };
-        let forward = Direction::new(n, |k| modulus.shoup(powers[reversed(k)]));
-        let inverse = Direction::new(n, |k| modulus.shoup(inverse_power(reversed(k))));
+        let mut words = AlignedBuffer::zeroed(2 * direction_words(n));
+        let (forward, inverse) = words.split_at_mut(direction_words(n));
+        fill_direction(n, forward, |k| modulus.shoup(powers[reversed(k)]));
+        fill_direction(n, inverse, |k| modulus.shoup(inverse_power(reversed(k))));
         let scale = modulus.inv(modulus.reduce(n as u64));
         let ends = [
             modulus.shoup(scale),
             modulus.shoup(modulus.mul(scale, inverse_power(n / 2))),
         ];
         let passes = PASSES[log_n as usize - BLOCK_STAGES];
-        Self {
-            passes,
-            forward,
-            inverse,
-            ends,
+        Self { passes, words, ends }
+    }
+
+    fn forward(&self) -> Direction<'_> {
+        Direction::new(&self.words[..self.words.len() / 2])
+    }
+
+    fn inverse(&self) -> Direction<'_> {
+        Direction::new(&self.words[self.words.len() / 2..])
+    }
+}
+
+/// Words of one direction's tables: a pair for each of n/8 nodes, seven quotients for each of n/8 last nodes.
+fn direction_words(n: usize) -> usize {
+    (2 + BLOCK_VECTORS) * (n / LANES)
+}
+
+fn fill_direction(n: usize, words: &mut [u64], node: impl Fn(usize) -> ShoupFactor) {
+    let (nodes, quotients) = words.split_at_mut(2 * (n / LANES));
+    for (k, pair) in nodes.as_chunks_mut().0.iter_mut().enumerate() {
+        let ShoupFactor { value, quotient } = node(k);
+        *pair = [value, quotient];
+    }
+    let columns = [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (2, 3)];
+    let blocks = rows_mut(quotients).as_chunks_mut::<BLOCK_VECTORS>().0;
+    for (block, vectors) in blocks.iter_mut().enumerate() {
+        for ((stage, column), vector) in columns.into_iter().zip(vectors) {
+            *vector = std::array::from_fn(|row| node(((n / LANES + block * LANES + row) << stage) + column).quotient);
         }
     }
 }
 
-impl Direction {
-    fn new(n: usize, node: impl Fn(usize) -> ShoupFactor) -> Self {
-        let nodes = (0..n / LANES).map(&node).collect();
-        let mut quotients = Vec::with_capacity(n / BLOCK * BLOCK_VECTORS * LANES);
-        for block in 0..n / BLOCK {
-            for (stage, side) in [(0, 1), (1, 2), (2, 4)] {
-                for column in 0..side {
-                    let row = |row: usize| ((n / LANES + block * LANES + row) << stage) + column;
-                    quotients.extend((0..LANES).map(|r| node(row(r)).quotient));
-                }
-            }
+impl<'a> Direction<'a> {
+    fn new(words: &'a [u64]) -> Self {
+        let (nodes, quotients) = words.split_at(words.len() / (2 + BLOCK_VECTORS) * 2);
+        Self {
+            nodes: nodes.as_chunks().0,
+            quotients: rows(quotients).as_chunks().0,
         }
-        Self { nodes, quotients }
     }
 }
 
@@ -105,7 +125,7 @@ impl Direction {
 ///           needs 1 + 2 log2(n) <= B, PERIOD 3 needs 2 + 6 <= B, PERIOD 1 needs 2 + 2 <= B, which q < 2^50 gives.
 pub(super) fn forward(modulus: &Modulus, twiddles: &Twiddles, values: &mut [u64]) {
     let budget = (1u64 << 52) / modulus.value();
-    let Twiddles { passes, forward, .. } = twiddles;
+    let (passes, forward) = (twiddles.passes, twiddles.forward());
     let never = budget > 2 * u64::from(values.len().trailing_zeros());
     // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
     unsafe {
@@ -144,7 +164,7 @@ const SCALE: u8 = 2;
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn forward_node<const PERIOD: usize>(
     modulus: &Modulus,
-    direction: &Direction,
+    direction: Direction<'_>,
     passes: &[u32],
     node: usize,
     values: &mut [u64],
@@ -171,7 +191,7 @@ fn forward_node<const PERIOD: usize>(
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn forward_pass<const STAGES: usize, const RADIX: usize, const PERIOD: usize>(
     modulus: &Modulus,
-    direction: &Direction,
+    direction: Direction<'_>,
     node: usize,
     values: &mut [u64],
 ) {
@@ -191,7 +211,7 @@ fn forward_pass<const STAGES: usize, const RADIX: usize, const PERIOD: usize>(
 /// The factors of a subtree of STAGES stages: entry 2^s + g is group g of stage s.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn node_factors<const STAGES: usize, const RADIX: usize>(direction: &Direction, node: usize) -> [Factor; RADIX] {
+fn node_factors<const STAGES: usize, const RADIX: usize>(direction: Direction<'_>, node: usize) -> [Factor; RADIX] {
     let zero = Factor {
         value: _mm512_setzero_si512(),
         quotient: _mm512_setzero_si512(),
@@ -200,8 +220,11 @@ fn node_factors<const STAGES: usize, const RADIX: usize>(direction: &Direction, 
     for stage in 0..STAGES {
         let groups = 1 << stage;
         let nodes = &direction.nodes[node << stage..][..groups];
-        for (factor_of_group, &w) in factors[groups..].iter_mut().zip(nodes) {
-            *factor_of_group = factor(w);
+        for (factor, &[value, quotient]) in factors[groups..].iter_mut().zip(nodes) {
+            *factor = Factor {
+                value: splat(value),
+                quotient: splat(quotient),
+            };
         }
     }
     factors
@@ -251,7 +274,7 @@ fn forward_stage<const STAGE: usize, const RADIX: usize>(
 
 /// The last six stages of every block of 64 in `values`, and the full reduction.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn forward_blocks<const PERIOD: usize>(modulus: &Modulus, direction: &Direction, node: usize, values: &mut [u64]) {
+fn forward_blocks<const PERIOD: usize>(modulus: &Modulus, direction: Direction<'_>, node: usize, values: &mut [u64]) {
     let prime = Prime::new(modulus);
     // the blocks below `node` are consecutive nodes of the stage with n / 64 nodes
     let first_block = node * (values.len() / BLOCK);
@@ -271,10 +294,10 @@ fn forward_blocks<const PERIOD: usize>(modulus: &Modulus, direction: &Direction,
 /// The factors of the last three stages of a block, one transform a lane.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn lane_factors(prime: &Prime, direction: &Direction, node: usize) -> [Factor; LANES] {
+fn lane_factors(prime: &Prime, direction: Direction<'_>, node: usize) -> [Factor; LANES] {
     // nodes of the block stage are numbered from n/64 on
     let block = node - direction.nodes.len() / LANES;
-    let quotients = &rows(&direction.quotients)[block * BLOCK_VECTORS..][..BLOCK_VECTORS];
+    let quotients = &direction.quotients[block];
     let one = splat(1);
     std::array::from_fn(|k| {
         let quotient = load(&quotients[k.saturating_sub(1)]);
@@ -288,12 +311,7 @@ fn lane_factors(prime: &Prime, direction: &Direction, node: usize) -> [Factor; L
 /// The whole inverse: the subtrees of the root's pass, then that pass with the division by n.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn inverse_all<const PERIOD: usize>(modulus: &Modulus, twiddles: &Twiddles, values: &mut [u64]) {
-    let Twiddles {
-        passes,
-        inverse: direction,
-        ends,
-        ..
-    } = twiddles;
+    let (passes, direction, ends) = (twiddles.passes, twiddles.inverse(), &twiddles.ends);
     let Some((&stages, rest)) = passes.split_first() else {
         return inverse_blocks::<PERIOD, SCALE>(modulus, direction, 1, values, ends);
     };
@@ -305,7 +323,7 @@ fn inverse_all<const PERIOD: usize>(modulus: &Modulus, twiddles: &Twiddles, valu
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn inverse_children<const PERIOD: usize>(
     modulus: &Modulus,
-    direction: &Direction,
+    direction: Direction<'_>,
     stages: u32,
     passes: &[u32],
     node: usize,
@@ -326,7 +344,7 @@ fn inverse_children<const PERIOD: usize>(
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn inverse_any_pass<const PERIOD: usize, const END: u8>(
     modulus: &Modulus,
-    direction: &Direction,
+    direction: Direction<'_>,
     stages: u32,
     node: usize,
     values: &mut [u64],
@@ -352,7 +370,7 @@ fn prime_and_lift(modulus: &Modulus) -> (Prime, __m512i) {
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn inverse_pass<const STAGES: usize, const RADIX: usize, const PERIOD: usize, const END: u8>(
     modulus: &Modulus,
-    direction: &Direction,
+    direction: Direction<'_>,
     node: usize,
     values: &mut [u64],
     ends: &[ShoupFactor; 2],
@@ -441,7 +459,7 @@ fn inverse_stage<const STAGE: usize, const RADIX: usize>(
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn inverse_blocks<const PERIOD: usize, const END: u8>(
     modulus: &Modulus,
-    direction: &Direction,
+    direction: Direction<'_>,
     node: usize,
     values: &mut [u64],
     ends: &[ShoupFactor; 2],
