@@ -16,6 +16,7 @@ pub mod cost_model;
 pub mod keys;
 pub mod lower_to_ckks;
 pub mod parameters;
+pub mod pipeline;
 
 pub use error::PassError;
 pub use options::{CompileOptions, Target};

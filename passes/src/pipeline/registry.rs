@@ -1,0 +1,88 @@
+//! All passes by name.
+
+use super::AnyGraph;
+use crate::{PassCx, PassError, Stats};
+use crate::{lower_to_ckks, parameters, rewrite};
+use aphelion_ir::ckks::Ckks;
+use aphelion_ir::slot::Slot;
+use aphelion_ir::{Dialect, Graph};
+
+/// The `run` of a pass from dialect `A` to dialect `B`.
+type Run<A, B> = fn(&PassCx, Graph<A>) -> Result<(Graph<B>, Stats), PassError>;
+
+/// The `run` of a pass, by the dialects it goes between.
+#[derive(Clone, Copy)]
+enum AnyRun {
+    SlotToSlot(Run<Slot, Slot>),
+    SlotToCkks(Run<Slot, Ckks>),
+    CkksToCkks(Run<Ckks, Ckks>),
+}
+
+/// A pass that can be run by name.
+#[derive(Clone, Copy)]
+pub struct PassInfo {
+    /// Name, as `--pass` and `--dump-after` spell it.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    run: AnyRun,
+}
+
+/// Every pass, in the order of the pipeline.
+pub static PASSES: &[PassInfo] = &[
+    PassInfo {
+        name: "rewrite",
+        summary: "chooses, among equal slot programs, one of least depth, then latency",
+        run: AnyRun::SlotToSlot(rewrite::run),
+    },
+    PassInfo {
+        name: "lower_to_ckks",
+        summary: "assigns levels, rescales and relinearisations, and plans every matrix",
+        run: AnyRun::SlotToCkks(lower_to_ckks::run),
+    },
+    PassInfo {
+        name: "select_parameters",
+        summary: "chooses the encryption parameters with the least predicted latency",
+        run: AnyRun::CkksToCkks(parameters::run),
+    },
+];
+
+impl PassInfo {
+    /// The pass called `name`.
+    ///
+    /// # Errors
+    /// When there is none; the message lists them all.
+    pub fn find(name: &str) -> Result<&'static PassInfo, PassError> {
+        PASSES.iter().find(|pass| pass.name == name).ok_or_else(|| {
+            let names: Vec<&str> = PASSES.iter().map(|pass| pass.name).collect();
+            PassError::BadInput(format!("there is no pass `{name}`; there are: {}", names.join(", ")))
+        })
+    }
+
+    /// Names of the dialects it takes and gives.
+    pub fn dialects(&self) -> (&'static str, &'static str) {
+        match self.run {
+            AnyRun::SlotToSlot(_) => (Slot::NAME, Slot::NAME),
+            AnyRun::SlotToCkks(_) => (Slot::NAME, Ckks::NAME),
+            AnyRun::CkksToCkks(_) => (Ckks::NAME, Ckks::NAME),
+        }
+    }
+
+    /// Runs the pass.
+    ///
+    /// # Errors
+    /// The pass's own, and when the graph is of another dialect.
+    pub fn run(&self, cx: &PassCx, graph: AnyGraph) -> Result<(AnyGraph, Stats), PassError> {
+        match (self.run, graph) {
+            (AnyRun::SlotToSlot(run), AnyGraph::Slot(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Slot(g), s)),
+            (AnyRun::SlotToCkks(run), AnyGraph::Slot(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Ckks(g), s)),
+            (AnyRun::CkksToCkks(run), AnyGraph::Ckks(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Ckks(g), s)),
+            (_, graph) => Err(PassError::BadInput(format!(
+                "pass `{}` takes a graph of dialect {}, this one is of dialect {}",
+                self.name,
+                self.dialects().0,
+                graph.dialect()
+            ))),
+        }
+    }
+}
