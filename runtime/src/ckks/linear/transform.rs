@@ -29,7 +29,7 @@ pub struct DiagonalIdx {
 }
 
 /// A checked transform shape.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinearTransform {
     slots: usize,
     n_inputs: usize,

@@ -19,11 +19,25 @@ pub enum Basis {
     Chebyshev,
 }
 
-/// A real polynomial of degree at least one.
+/// A real polynomial of degree at least one. Reading one checks it as [`Polynomial::new`] does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedPolynomial")]
 pub struct Polynomial {
     basis: Basis,
     coeffs: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct UncheckedPolynomial {
+    basis: Basis,
+    coeffs: Vec<f64>,
+}
+
+impl TryFrom<UncheckedPolynomial> for Polynomial {
+    type Error = Error;
+    fn try_from(unchecked: UncheckedPolynomial) -> Result<Self> {
+        Self::new(unchecked.basis, unchecked.coeffs)
+    }
 }
 
 impl Polynomial {
@@ -91,4 +105,21 @@ impl Polynomial {
 /// Smallest e with 2^e >= n, for n >= 1.
 pub(crate) fn ceil_log2(n: usize) -> usize {
     n.next_power_of_two().trailing_zeros() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_checks_as_making_does() {
+        let polynomial = Polynomial::new(Basis::Chebyshev, vec![0.5, 0.0, -2.0, 0.0]).unwrap();
+        assert_eq!((polynomial.degree(), polynomial.depth()), (2, 2));
+        assert!((polynomial.evaluate(0.3) - (0.5 - 2.0 * (2.0 * 0.09 - 1.0))).abs() < 1e-15);
+        let text = serde_json::to_string(&polynomial).unwrap();
+        assert_eq!(serde_json::from_str::<Polynomial>(&text).unwrap(), polynomial);
+        let constant = serde_json::from_str::<Polynomial>(r#"{"basis":"Monomial","coeffs":[1.0,0.0]}"#);
+        assert!(constant.unwrap_err().to_string().contains("constant"));
+        assert!(Polynomial::new(Basis::Monomial, vec![0.0, f64::NAN]).is_err());
+    }
 }
