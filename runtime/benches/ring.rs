@@ -1,6 +1,7 @@
 //! Micro-benchmarks of the ring kernels on one thread: one JSON line per row, microseconds, with the kernel family.
 //!
-//! `cargo bench -p aphelion-runtime --bench ring [-- FILTER]`; a row runs when its name contains FILTER.
+//! `cargo bench -p aphelion-runtime --bench ring [-- FILTER]`; a row runs when its name contains FILTER. Run by `cargo test
+//! --benches`, every body runs once and nothing is timed.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -11,11 +12,20 @@ use aphelion_runtime::ring::{Backend, Basis, Domain, NttTable, Poly, RingContext
 /// Time spent per row; short, since the median settles after a few dozen runs.
 const BUDGET: Duration = Duration::from_millis(150);
 
-fn row(filter: &str, name: &str, log_n: u32, backend: Backend, mut body: impl FnMut()) {
-    if !name.contains(filter) {
+/// What to run, and whether to time it.
+struct Run {
+    filter: String,
+    timed: bool,
+}
+
+fn row(run: &Run, name: &str, log_n: u32, backend: Backend, mut body: impl FnMut()) {
+    if !name.contains(&run.filter) {
         return;
     }
     body();
+    if !run.timed {
+        return;
+    }
     let mut samples = Vec::new();
     let start = Instant::now();
     while start.elapsed() < BUDGET || samples.len() < 3 {
@@ -36,16 +46,16 @@ fn row(filter: &str, name: &str, log_n: u32, backend: Backend, mut body: impl Fn
     writeln!(std::io::stdout(), "{line}").expect("standard output is open");
 }
 
-fn transforms(filter: &str, backend: Backend) {
+fn transforms(run: &Run, backend: Backend) {
     for log_n in 12..=17 {
         for bits in [40, 49, 50] {
             let q = find_ntt_primes(log_n + 1, bits, 1, &[]).expect("primes of this size exist")[0];
             let table = NttTable::new(log_n, q, backend).expect("the prime fits the ring");
             let mut values: Vec<u64> = (0..1 << log_n).map(|i: u64| i * 0x9e37_79b9 % q).collect();
-            row(filter, &format!("ntt_fwd_{bits}bit"), log_n, backend, || {
+            row(run, &format!("ntt_fwd_{bits}bit"), log_n, backend, || {
                 table.forward(black_box(&mut values))
             });
-            row(filter, &format!("ntt_inv_{bits}bit"), log_n, backend, || {
+            row(run, &format!("ntt_inv_{bits}bit"), log_n, backend, || {
                 table.inverse(black_box(&mut values))
             });
         }
@@ -53,7 +63,7 @@ fn transforms(filter: &str, backend: Backend) {
 }
 
 /// Limb-wise and modulus-changing operations at the sizes of the 128-bit sets: (log2 N, ciphertext primes, special primes).
-fn operations(filter: &str, backend: Backend) {
+fn operations(run: &Run, backend: Backend) {
     for (log_n, q_count, p_count) in [(14, 8, 2), (15, 14, 4), (16, 27, 8)] {
         let p = find_ntt_primes(log_n + 1, 49, p_count, &[]).expect("primes of this size exist");
         let q = find_ntt_primes(log_n + 1, 45, q_count, &[]).expect("primes of this size exist");
@@ -62,57 +72,60 @@ fn operations(filter: &str, backend: Backend) {
         let x = uniform(&ring, Basis::qp(level), Domain::Eval, &[1; 32]);
         let y = uniform(&ring, Basis::qp(level), Domain::Eval, &[2; 32]);
         let x_q = x.restricted(Basis::q(level));
-        let run = |name: &str, body: &mut dyn FnMut()| {
-            row(filter, &format!("{name}_{q_count}q{p_count}p"), log_n, backend, body)
+        let time = |name: &str, body: &mut dyn FnMut()| {
+            row(run, &format!("{name}_{q_count}q{p_count}p"), log_n, backend, body)
         };
 
         let mut sum = x.clone();
-        run("add", &mut || sum.add_assign(black_box(&y)));
-        run("mul", &mut || sum.mul_assign(black_box(&y)));
-        run("mul_add", &mut || sum.mul_add_assign(black_box(&x), &y));
-        run("automorphism", &mut || drop(black_box(x.automorphism(5))));
+        time("add", &mut || sum.add_assign(black_box(&y)));
+        time("mul", &mut || sum.mul_assign(black_box(&y)));
+        time("mul_add", &mut || sum.mul_add_assign(black_box(&x), &y));
+        time("automorphism", &mut || drop(black_box(x.automorphism(5))));
         let sources: Vec<usize> = (0..p_count).collect();
         let converter = ring.converter(&sources, &ring.prime_indices(Basis::qp(level)));
         let rows: Vec<&[u64]> = x.limbs().take(p_count + 1).collect();
         let mut converted = y.clone();
         let mut outs: Vec<(usize, &mut [u64])> = converted.limbs_mut().enumerate().skip(p_count).collect();
-        run("base_conversion", &mut || converter.convert(&rows, &mut outs));
-        run("decompose", &mut || drop(black_box(ring.decompose(&x_q, p_count))));
+        time("base_conversion", &mut || converter.convert(&rows, &mut outs));
+        time("decompose", &mut || drop(black_box(ring.decompose(&x_q, p_count))));
         let digit_count = q_count.div_ceil(p_count);
         let key: Vec<Poly> = (0..2 * digit_count as u8)
             .map(|i| uniform(&ring, Basis::qp(level), Domain::Eval, &[i; 32]))
             .collect();
         let key: Vec<[&Poly; 2]> = key.chunks_exact(2).map(|pair| [&pair[0], &pair[1]]).collect();
-        run("key_products", &mut || {
+        time("key_products", &mut || {
             drop(black_box(ring.key_products(&x_q, p_count, &key)))
         });
         let digits = ring.decompose(&x_q, p_count);
         let digits: Vec<&Poly> = digits.iter().collect();
-        run("hoisted_products", &mut || {
+        time("hoisted_products", &mut || {
             drop(black_box(Poly::inner_products(Basis::qp(level), &digits, &key)))
         });
-        run("mod_down", &mut || drop(black_box(ring.mod_down(&x))));
-        run("mod_down_automorphism", &mut || {
+        time("mod_down", &mut || drop(black_box(ring.mod_down(&x))));
+        time("mod_down_automorphism", &mut || {
             drop(black_box(ring.mod_down_then_automorphism(&x, 5)))
         });
-        run("rescale", &mut || drop(black_box(ring.rescale(&x_q))));
-        run("uniform", &mut || {
+        time("rescale", &mut || drop(black_box(ring.rescale(&x_q))));
+        time("uniform", &mut || {
             drop(black_box(uniform(&ring, Basis::qp(level), Domain::Eval, &[3; 32])))
         });
     }
 }
 
 fn main() {
-    let filter = std::env::args()
+    let (options, filters): (Vec<String>, Vec<String>) = std::env::args()
         .skip(1)
-        .find(|argument| !argument.starts_with("--"))
-        .unwrap_or_default();
+        .partition(|argument| argument.starts_with("--"));
+    let run = Run {
+        filter: filters.into_iter().next().unwrap_or_default(),
+        timed: options.iter().any(|option| option == "--bench"),
+    };
     let mut families = vec![Backend::detect()];
     if families[0] != Backend::Portable {
         families.push(Backend::Portable);
     }
     for backend in families {
-        transforms(&filter, backend);
-        operations(&filter, backend);
+        transforms(&run, backend);
+        operations(&run, backend);
     }
 }
