@@ -1,6 +1,7 @@
 //! Constants: named tensors that all stages of a compilation share, read only when somebody asks for the numbers.
 
 use crate::error::IrError;
+use crate::shape;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -132,6 +133,35 @@ impl Tensor {
                 loaded.clone().map_err(|message| IrError::constant("<lazy>", message))
             }
         }
+    }
+
+    /// All values of the tensor repeated to `shape` in the manner of numpy, row-major.
+    ///
+    /// # Errors
+    /// When a lazy tensor cannot be read, or its shape does not broadcast to `shape`.
+    pub fn broadcast_to(&self, shape: &[usize]) -> Result<Vec<f64>, IrError> {
+        let values = self.to_vec()?;
+        if !shape::broadcasts_to(&self.shape, shape) {
+            let message = format!("shape {:?} does not broadcast to {shape:?}", self.shape);
+            return Err(IrError::constant("<broadcast>", message));
+        }
+        // Row-major stride of every axis of `shape` in the constant; zero where it is repeated.
+        let mut strides = vec![0; shape.len()];
+        let mut stride = 1;
+        for (axis, &extent) in self.shape.iter().enumerate().rev() {
+            if extent > 1 {
+                strides[shape.len() - self.shape.len() + axis] = stride;
+            }
+            stride *= extent;
+        }
+        let mut positions = vec![0usize];
+        for (&extent, &stride) in shape.iter().zip(&strides) {
+            positions = positions
+                .iter()
+                .flat_map(|base| (0..extent).map(move |index| base + index * stride))
+                .collect();
+        }
+        Ok(positions.into_iter().map(|at| values[at]).collect())
     }
 
     /// The same values under another shape of the same number of elements.

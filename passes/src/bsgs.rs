@@ -7,12 +7,12 @@
 //!         can. The cheapest split by [`RotationCost`] wins, the earlier candidate on a tie.
 //! Source: Halevi, Shoup, "Faster Homomorphic Linear Transformations in HElib", CRYPTO 2018; hoisting of giants as in
 //!         Bossuat et al., EUROCRYPT 2021. The lattice search is ours.
-//! Cost:   O(candidates * diagonals), at most [`MAX_EXACT`] candidates counted by ciphertext.
+//! Cost:   O(candidates * diagonals); candidates that cannot win even without waste are not counted.
 //! Limits: [`MAX_STRIDES`] strides (columns, rows, channels); runs are split at [`DENSE_SPLITS`] lengths and at even
 //!         fractions.
 
 use aphelion_ir::ckks::Bsgs;
-use aphelion_ir::slot::DiagonalSet;
+use aphelion_ir::slot::{DiagonalKey, DiagonalSet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -20,8 +20,6 @@ use std::collections::BTreeSet;
 const MAX_STRIDES: usize = 3;
 /// Shortest runs, by length, that are all tried as babies; longer ones are split evenly.
 const DENSE_SPLITS: usize = 32;
-/// Candidates whose rotations are counted ciphertext by ciphertext.
-const MAX_EXACT: usize = 12;
 /// Sets larger than this have their strides found from as many of their elements.
 const DIFFERENCE_SAMPLE: usize = 128;
 
@@ -75,23 +73,28 @@ pub fn choose(set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
     let rotations = Residues::new(set.keys.iter().map(|key| key.rotation), set.rotation_period);
     let n_in = set.keys.iter().map(|key| key.in_ct).collect::<BTreeSet<_>>().len();
     let n_out = set.keys.iter().map(|key| key.out_ct).collect::<BTreeSet<_>>().len();
-    let mut candidates: Vec<(f64, Bsgs)> = baby_sets(&rotations)
+    // What a set of babies costs if giants repeat it without waste.
+    let least = |babies: &Vec<usize>| {
+        let n_giants = rotations.sorted.len().div_ceil(babies.len()) - 1;
+        let babies = cost.baby * ((babies.len() - 1) * n_in) as f64;
+        babies + cost.giant * (n_giants * n_out) as f64 + cost.plain * set.keys.len() as f64
+    };
+    let mut candidates: Vec<(f64, Vec<usize>)> = baby_sets(&rotations)
         .into_iter()
-        .map(|babies| {
-            let split = cover(&rotations, &babies);
-            let n_babies = (split.baby_steps.len() - 1) * n_in;
-            let n_giants = (split.giant_steps.len() - 1) * n_out;
-            (cost.baby * n_babies as f64 + cost.giant * n_giants as f64, split)
-        })
+        .map(|babies| (least(&babies), babies))
         .collect();
     candidates.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let plans = candidates
-        .into_iter()
-        .take(MAX_EXACT)
-        .map(|(_, split)| counted(split, set, cost));
-    plans
-        .reduce(|best, plan| if plan.cost < best.cost { plan } else { best })
-        .unwrap_or_else(|| counted(only_zero(), set, cost))
+    let mut best: Option<BsgsPlan> = None;
+    for (least, babies) in candidates {
+        if best.as_ref().is_some_and(|best| best.cost <= least) {
+            break;
+        }
+        let plan = counted(cover(&rotations, &babies), set, cost);
+        if best.as_ref().is_none_or(|best| plan.cost < best.cost) {
+            best = Some(plan);
+        }
+    }
+    best.unwrap_or_else(|| counted(only_zero(), set, cost))
 }
 
 /// The split of a matrix without rotations.
@@ -178,29 +181,35 @@ fn baby_sets(rotations: &Residues) -> Vec<Vec<usize>> {
         strides.push((stride, length));
         rest = starts;
     }
-    let mut sets: BTreeSet<Vec<usize>> = BTreeSet::from([vec![0]]);
     let first = rotations.sorted.first().copied().unwrap_or(0);
     let all = rotations
         .sorted
         .iter()
         .map(|value| value.wrapping_sub(first) & (rotations.period - 1));
-    sets.insert(all.collect());
+    let mut sets: Vec<Vec<usize>> = vec![vec![0], all.collect()];
+    let mut seen: BTreeSet<(Vec<usize>, usize)> = BTreeSet::new();
     for order in orders(strides.len()) {
         let mut babies = vec![0];
-        for &index in &order {
+        for (position, &index) in order.iter().enumerate() {
+            let mut full = order[..position].to_vec();
+            full.sort_unstable();
+            let is_new = seen.insert((full, index));
             let (stride, length) = strides[index];
             let multiples = |n: usize| {
                 let sums = (0..n).flat_map(|i| babies.iter().map(move |baby| baby + i * stride));
                 sums.map(|sum| sum & (rotations.period - 1)).collect::<Vec<_>>()
             };
-            let even = (1..=DENSE_SPLITS).map(|parts| length.div_ceil(parts));
-            for n in (2..=length.min(DENSE_SPLITS)).chain(even) {
-                sets.insert(multiples(n));
+            let even = (1..=DENSE_SPLITS).rev().map(|parts| length.div_ceil(parts));
+            let mut lengths: Vec<usize> = (2..=length.min(DENSE_SPLITS)).collect();
+            lengths.extend(even.filter(|n| *n > DENSE_SPLITS));
+            lengths.dedup();
+            if is_new {
+                sets.extend(lengths.into_iter().map(multiples));
             }
             babies = multiples(length);
         }
     }
-    sets.into_iter().collect()
+    sets
 }
 
 /// All orders of `0..n`, for n <= 3.
@@ -220,70 +229,109 @@ fn orders(n: usize) -> Vec<Vec<usize>> {
 fn cover(rotations: &Residues, babies: &[usize]) -> Bsgs {
     let mask = rotations.period - 1;
     let mut is_covered = vec![false; rotations.period];
-    let mut giants = BTreeSet::new();
+    let mut is_giant = vec![false; rotations.period];
     for &rotation in &rotations.sorted {
         if !is_covered[rotation] {
             let giant = rotation.wrapping_sub(babies[0]) & mask;
-            giants.insert(giant);
+            is_giant[giant] = true;
             babies.iter().for_each(|baby| is_covered[(giant + baby) & mask] = true);
         }
     }
-    let can_shift = |baby: &&usize| giants.contains(&(baby.wrapping_neg() & mask));
+    let can_shift = |baby: &&usize| is_giant[baby.wrapping_neg() & mask];
     let shift = babies.iter().find(can_shift).or(babies.first()).copied().unwrap_or(0);
-    let moved: BTreeSet<usize> = babies.iter().map(|baby| baby.wrapping_sub(shift) & mask).collect();
+    let mut baby_steps: Vec<usize> = babies.iter().map(|baby| baby.wrapping_sub(shift) & mask).collect();
+    baby_steps.sort_unstable();
+    baby_steps.dedup();
+    let giant_steps = (0..rotations.period).filter(|step| is_giant[step.wrapping_sub(shift) & mask]);
     Bsgs {
-        baby_steps: moved.into_iter().collect(),
-        giant_steps: giants
-            .iter()
-            .map(|giant| (giant + shift) & mask)
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect(),
+        baby_steps,
+        giant_steps: giant_steps.collect(),
     }
 }
 
-/// Drops the steps that no diagonal takes, and counts.
+/// Drops the steps that no diagonal takes, and counts. Splits rotations as [`Bsgs::split`] does.
 fn counted(split: Bsgs, set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
-    let steps = |rotation: usize| split.split(rotation, set.rotation_period);
-    let mut babies = BTreeSet::new();
-    let mut giants = BTreeSet::new();
-    for key in &set.keys {
-        if let Some((baby, giant)) = steps(key.rotation) {
-            babies.insert((key.in_ct, baby));
-            giants.insert((key.out_ct, giant));
+    let period = set.rotation_period;
+    let mut steps: Vec<Option<(usize, usize)>> = vec![None; period];
+    for &giant in &split.giant_steps {
+        for &baby in &split.baby_steps {
+            steps[(baby + giant) % period].get_or_insert((baby, giant));
         }
     }
-    let hoisted: BTreeSet<usize> = babies
-        .iter()
-        .filter(|(_, baby)| *baby != 0)
-        .map(|(ct, _)| *ct)
-        .collect();
-    let n_babies = babies.iter().filter(|(_, baby)| *baby != 0).count();
-    let n_giants = giants.iter().filter(|(_, giant)| *giant != 0).count();
-    let mut bsgs = only_zero();
-    if !set.keys.is_empty() {
-        let distinct =
-            |steps: BTreeSet<(usize, usize)>| steps.into_iter().map(|(_, step)| step).collect::<BTreeSet<_>>();
-        bsgs.baby_steps = distinct(babies).into_iter().collect();
-        bsgs.giant_steps = distinct(giants).into_iter().collect();
+    let n_cts = |ct: fn(&DiagonalKey) -> usize| set.keys.iter().map(ct).max().map_or(0, |last| last + 1);
+    let mut babies = Marks::new(n_cts(|key| key.in_ct), period);
+    let mut giants = Marks::new(n_cts(|key| key.out_ct), period);
+    for key in &set.keys {
+        if let Some((baby, giant)) = steps[key.rotation] {
+            babies.set(key.in_ct, baby);
+            giants.set(key.out_ct, giant);
+        }
     }
+    let bsgs = if set.keys.is_empty() {
+        only_zero()
+    } else {
+        Bsgs {
+            baby_steps: babies.distinct(),
+            giant_steps: giants.distinct(),
+        }
+    };
+    let (n_hoists, n_babies, n_giants) = (babies.n_rotated(), babies.n_rotations(), giants.n_rotations());
     BsgsPlan {
         bsgs,
-        n_hoists: hoisted.len(),
+        n_hoists,
         n_babies,
         n_giants,
         n_plains: set.keys.len(),
-        cost: cost.hoist * hoisted.len() as f64
+        cost: cost.hoist * n_hoists as f64
             + cost.baby * n_babies as f64
             + cost.giant * n_giants as f64
             + cost.plain * set.keys.len() as f64,
     }
 }
 
+/// Steps in use, by ciphertext.
+struct Marks {
+    period: usize,
+    marks: Vec<bool>,
+}
+
+impl Marks {
+    fn new(n_cts: usize, period: usize) -> Self {
+        Marks {
+            period,
+            marks: vec![false; n_cts * period],
+        }
+    }
+
+    fn set(&mut self, ct: usize, step: usize) {
+        self.marks[ct * self.period + step] = true;
+    }
+
+    fn cts(&self) -> impl Iterator<Item = &[bool]> {
+        self.marks.chunks(self.period)
+    }
+
+    /// Steps that some ciphertext takes.
+    fn distinct(&self) -> Vec<usize> {
+        (0..self.period).filter(|&step| self.cts().any(|ct| ct[step])).collect()
+    }
+
+    /// Steps other than 0, over all ciphertexts.
+    fn n_rotations(&self) -> usize {
+        self.cts()
+            .map(|ct| ct[1..].iter().filter(|is_used| **is_used).count())
+            .sum()
+    }
+
+    /// Ciphertexts that are rotated at all.
+    fn n_rotated(&self) -> usize {
+        self.cts().filter(|ct| ct[1..].contains(&true)).count()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aphelion_ir::slot::DiagonalKey;
     use proptest::prelude::*;
 
     fn set(rotations: impl IntoIterator<Item = i64>, period: usize) -> DiagonalSet {

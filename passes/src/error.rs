@@ -19,6 +19,9 @@ pub enum PassError {
     /// Options or calibration data do not fit the model.
     #[error("{0}")]
     BadInput(String),
+    /// Several problems, found in one go; at least two.
+    #[error("{}", .0.iter().map(PassError::to_string).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<PassError>),
     /// The IR rejected what a pass built, or an interpreter failed.
     #[error(transparent)]
     Ir(#[from] IrError),
@@ -30,6 +33,15 @@ impl PassError {
         PassError::Unsupported {
             origin: origin.clone(),
             message: message.into(),
+        }
+    }
+
+    /// All of `problems` as one error; none when there are none.
+    pub fn several(mut problems: Vec<PassError>) -> Option<Self> {
+        match problems.len() {
+            0 => None,
+            1 => problems.pop(),
+            _ => Some(PassError::Several(problems)),
         }
     }
 }

@@ -10,6 +10,7 @@ mod options;
 mod pass;
 
 pub mod approx;
+pub mod lower_to_slot;
 pub mod rewrite;
 
 pub mod cost_model;

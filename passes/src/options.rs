@@ -27,6 +27,8 @@ pub struct CompileOptions {
     pub allow_insecure: bool,
     /// Ring degree to use instead of the cheapest, as log2.
     pub log_n: Option<u32>,
+    /// Slots per ciphertext to use instead of the cheapest number, a power of two.
+    pub slots: Option<usize>,
     /// Names of rewrite rules to leave out.
     pub disabled_rules: BTreeSet<String>,
 }
@@ -40,6 +42,7 @@ impl Default for CompileOptions {
             max_key_bytes: None,
             allow_insecure: false,
             log_n: None,
+            slots: None,
             disabled_rules: BTreeSet::new(),
         }
     }

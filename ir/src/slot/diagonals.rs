@@ -71,7 +71,7 @@ impl Diagonals {
         let mut index = vec![u32::MAX; placement.n_positions()];
         let mut positions = Vec::new();
         let mut values: Vec<Vec<f64>> = Vec::new();
-        placement.visit(matrix, &mut |position, slot, coefficient| {
+        placement.visit(matrix, |position, slot, coefficient| {
             if index[position] == u32::MAX {
                 index[position] = values.len() as u32;
                 positions.push(position);
@@ -125,7 +125,7 @@ impl DiagonalSet {
     pub fn of_matrix(matrix: &SparseMatrix, input: &Layout, output: &Layout, fold: &[usize]) -> Result<Self, IrError> {
         let placement = Placement::new(matrix, input, output, fold)?;
         let mut is_present = vec![false; placement.n_positions()];
-        placement.visit(matrix, &mut |position, _, _| is_present[position] = true);
+        placement.visit(matrix, |position, _, _| is_present[position] = true);
         let present = |position: &usize| is_present[*position];
         Ok(DiagonalSet {
             slots: input.slots,
@@ -212,7 +212,7 @@ impl Placement {
     }
 
     /// Calls `visit(position of the diagonal, slot, coefficient)` for every product.
-    fn visit(&self, matrix: &SparseMatrix, visit: &mut dyn FnMut(usize, usize, f64)) {
+    fn visit(&self, matrix: &SparseMatrix, mut visit: impl FnMut(usize, usize, f64)) {
         for (out, &to) in self.out_addresses.iter().enumerate() {
             let to = to as usize;
             let (out_ct, to) = (to / self.out_period, to & (self.out_period - 1));

@@ -3,7 +3,6 @@
 use super::{Layout, PlainTensor};
 use crate::constant::ConstantPool;
 use crate::error::IrError;
-use crate::shape;
 
 impl Layout {
     /// Slot contents, per ciphertext, that hold `tensor` (row-major): repeated with the period, zero elsewhere.
@@ -38,29 +37,9 @@ impl PlainTensor {
     /// # Errors
     /// When the constant is missing, unreadable, or does not broadcast to `shape`.
     pub fn values(&self, shape: &[usize], constants: &ConstantPool) -> Result<Vec<f64>, IrError> {
-        let tensor = constants.get(&self.value)?;
-        let (from, values) = (tensor.shape(), tensor.to_vec()?);
-        if !shape::broadcasts_to(from, shape) {
-            let message = format!("shape {from:?} does not broadcast to {shape:?}");
-            return Err(IrError::constant(&self.value.0, message));
-        }
-        // Row-major stride of every axis of `shape` in the constant; zero where it is repeated.
-        let mut strides = vec![0; shape.len()];
-        let mut stride = 1;
-        for (axis, &extent) in from.iter().enumerate().rev() {
-            if extent > 1 {
-                strides[shape.len() - from.len() + axis] = stride;
-            }
-            stride *= extent;
-        }
-        let mut positions = vec![0usize];
-        for (&extent, &stride) in shape.iter().zip(&strides) {
-            positions = positions
-                .iter()
-                .flat_map(|base| (0..extent).map(move |index| base + index * stride))
-                .collect();
-        }
-        Ok(positions.into_iter().map(|at| self.factor * values[at]).collect())
+        let values = constants.get(&self.value)?.broadcast_to(shape);
+        let values = values.map_err(|message| IrError::constant(&self.value.0, message.to_string()))?;
+        Ok(values.into_iter().map(|value| self.factor * value).collect())
     }
 }
 

@@ -1,0 +1,188 @@
+//! What stages cost between given layouts, by their real diagonals; each distinct question is answered once.
+
+use super::form::{Form, Term, is_element_wise, is_identity};
+use super::stage::{Stage, Stages};
+use crate::bsgs::{BsgsPlan, RotationCost, choose};
+use aphelion_ir::slot::{DiagonalSet, Layout, LinearMap, SparseMatrix, Unused};
+use aphelion_ir::text::print_attr;
+use aphelion_ir::{ConstRef, ConstantPool, IrError};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// A product of ciphertexts with its relinearisation and rescale, in units of a full rotation.
+const PRODUCT: f64 = 1.25;
+/// What an input ciphertext costs to make, send and receive, in units of a full rotation.
+const INPUT: f64 = 2.0;
+/// What a level that a relayout adds costs, in units of a full rotation.
+const RELAYOUT_LEVEL: f64 = 4.0;
+
+/// Cost and parts of one linear op.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearCost {
+    /// The transform.
+    pub transform: BsgsPlan,
+    /// Rotations of the fold, over all ciphertexts of the result.
+    pub n_folds: usize,
+    /// All of it.
+    pub cost: f64,
+}
+
+/// Answers cost questions, with memory.
+pub struct Costs<'a> {
+    constants: &'a ConstantPool,
+    cost: RotationCost,
+    /// Maps that differ in weights only share a number.
+    numbers: FxHashMap<String, usize>,
+    matrices: Vec<Arc<SparseMatrix>>,
+    known: FxHashMap<(usize, Layout, Layout), f64>,
+}
+
+impl<'a> Costs<'a> {
+    /// Costs in units of `cost`.
+    pub fn new(constants: &'a ConstantPool, cost: RotationCost) -> Self {
+        Costs {
+            constants,
+            cost,
+            numbers: FxHashMap::default(),
+            matrices: Vec::new(),
+            known: FxHashMap::default(),
+        }
+    }
+
+    /// Cost of a stage that is an input, product or polynomial, in layout `layout`.
+    pub fn simple(&self, stage: &Stage, layout: &Layout) -> f64 {
+        let n_rotations = match &stage.kind {
+            super::stage::StageKind::Input { .. } => INPUT,
+            super::stage::StageKind::Affine { .. } => 0.0,
+            super::stage::StageKind::Mul { .. } => PRODUCT,
+            // Paterson and Stockmeyer: about 2 sqrt(degree) products.
+            super::stage::StageKind::Poly { poly, .. } => PRODUCT * 2.0 * (poly.degree() as f64).sqrt(),
+        };
+        n_rotations * self.cost.giant * layout.cts as f64
+    }
+
+    /// Cost of computing `form` in layout `output` from sources in `layouts`.
+    pub fn form(
+        &mut self,
+        stages: &Stages,
+        stage: &Stage,
+        form: &Form,
+        layouts: &[&Layout],
+        output: &Layout,
+    ) -> Result<f64, IrError> {
+        let mut total = 0.0;
+        for (term, &input) in form.terms.iter().zip(layouts) {
+            let source = stages.get(term.source);
+            total += match how(term, input, output) {
+                How::InPlace => {
+                    let is_free = is_identity(&term.map) && source.scaling.norm == stage.scaling.norm;
+                    if is_free {
+                        0.0
+                    } else {
+                        self.cost.plain * output.cts as f64
+                    }
+                }
+                How::Transform => self.linear(&term.map, input, output)?,
+            };
+            // A relayout of what could stay takes a level that the stage's depth does not count.
+            if is_identity(&term.map) && !same_places(input, output) && source.depth >= stage.depth {
+                total += RELAYOUT_LEVEL * self.cost.giant;
+            }
+        }
+        Ok(total)
+    }
+
+    /// Cost of moving a value from one layout to another.
+    pub fn relayout(&mut self, from: &Layout, to: &Layout) -> Result<f64, IrError> {
+        let map = LinearMap::Identity {
+            shape: from.shape.clone(),
+        };
+        Ok(self.linear(&map, from, to)? + RELAYOUT_LEVEL * self.cost.giant)
+    }
+
+    fn linear(&mut self, map: &LinearMap, input: &Layout, output: &Layout) -> Result<f64, IrError> {
+        let mut shape_only = map.clone();
+        rename(&mut shape_only, self.constants)?;
+        let next = self.numbers.len();
+        let number = *self.numbers.entry(print_attr(&shape_only)).or_insert(next);
+        if number == self.matrices.len() {
+            self.matrices.push(Arc::new(SparseMatrix::new(map, self.constants)?));
+        }
+        let question = (number, input.clone(), output.clone());
+        if let Some(&cost) = self.known.get(&question) {
+            return Ok(cost);
+        }
+        let cost = linear_cost(&self.matrices[number], input, output, &self.cost)?.cost;
+        self.known.insert(question, cost);
+        Ok(cost)
+    }
+}
+
+/// Cost of a matrix between two layouts, with the fold that [`fold`] gives.
+pub fn linear_cost(
+    matrix: &SparseMatrix,
+    input: &Layout,
+    output: &Layout,
+    cost: &RotationCost,
+) -> Result<LinearCost, IrError> {
+    let fold = fold(input, output);
+    let set = DiagonalSet::of_matrix(matrix, input, output, &fold)?;
+    let transform = choose(&set, cost);
+    let n_folds = fold.len() * output.cts;
+    Ok(LinearCost {
+        cost: transform.cost + cost.giant * n_folds as f64,
+        transform,
+        n_folds,
+    })
+}
+
+/// The cyclic sum that makes a result of a shorter period than its operand.
+pub fn fold(input: &Layout, output: &Layout) -> Vec<usize> {
+    let steps = std::iter::successors(Some(output.period), |step| Some(step * 2));
+    steps.take_while(|step| *step < input.period).collect()
+}
+
+/// How a term is computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum How {
+    /// Slot by slot: nothing, a factor or a plaintext product.
+    InPlace,
+    /// By a linear transform.
+    Transform,
+}
+
+/// How `term` gets from layout `input` to layout `output`.
+pub fn how(term: &Term, input: &Layout, output: &Layout) -> How {
+    if is_element_wise(&term.map) && same_places(input, output) {
+        How::InPlace
+    } else {
+        How::Transform
+    }
+}
+
+/// Whether elements lie in the same places.
+pub fn same_places(a: &Layout, b: &Layout) -> bool {
+    let places = |layout: &Layout| Layout {
+        unused: Unused::Zero {},
+        ..layout.clone()
+    };
+    places(a) == places(b)
+}
+
+/// Replaces the names of weights by their shapes.
+fn rename(map: &mut LinearMap, constants: &ConstantPool) -> Result<(), IrError> {
+    let by_shape = |name: &ConstRef| -> Result<ConstRef, IrError> {
+        Ok(ConstRef::new(format!("{:?}", constants.get(name)?.shape())))
+    };
+    match map {
+        LinearMap::Diagonal { by, .. } => *by = by_shape(by)?,
+        LinearMap::Conv { weight, .. } | LinearMap::Dense { weight, .. } => *weight = by_shape(weight)?,
+        LinearMap::Compose { maps } | LinearMap::Sum { maps } => {
+            for map in maps {
+                rename(map, constants)?;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Layout assignment and lowering of `nn` to `slot`: decides what is computed in one linear op, and where tensors lie.
+//! In:     `nn`; activations are polynomials; ranges of inputs, factors of products and results are in `NnAttrs`, with
+//!         their margin
+//! Out:    `slot`; every linear operator is one `linear` op; slots stay in [-1, 1] (at most 2) over the ranges;
+//!         arguments of Chebyshev polynomials fill [-1, 1]; a final softmax is left to the client
+//! Method: chains of linear ops grow into affine forms of the values before them (form, build); forms are computed where
+//!         a non-linear op, a result, or growth in non-zeros asks for it; norms are folded into maps and coefficients
+//!         (scaling); layouts by beam search on real diagonal counts (candidates, costs, search); ties by order
+//! Source: multiplexed packing, Lee et al., ICML 2022; cyclic folds, Halevi and Shoup, CRYPTO 2014; affine forms, gap
+//!         and multiplexed candidates for any linear map, and the placement of folds are ours
+//! Cost:   O(candidates * non-zeros) per stage and number of slots
+//! Counts: stages, fused_ops, depth, slots, ciphertexts, linear_ops, diagonals, baby_rotations, giant_rotations, folds
+//! Limits: slots from 2^[`MIN_LOG_SLOTS`] to half the ring degree that the depth asks for
+
+mod build;
+mod candidates;
+mod costs;
+mod emit;
+mod form;
+mod linear;
+mod scaling;
+mod search;
+mod stage;
+
+use crate::bsgs::RotationCost;
+use crate::error::PassError;
+use crate::pass::{PassCx, Stats};
+use aphelion_ir::nn::Nn;
+use aphelion_ir::slot::{Slot, SlotOp, SparseMatrix};
+use aphelion_ir::{Graph, Origin};
+use costs::Costs;
+use search::Assignment;
+use stage::Stages;
+
+pub use costs::LinearCost;
+
+/// Fewest slots that are considered; a program in fewer gains nothing.
+const MIN_LOG_SLOTS: u32 = 10;
+/// Largest ring degree that is considered.
+const MAX_LOG_N: u32 = 16;
+/// Bits of a level, and of all the rest of the modulus, for a first guess of the ring degree.
+const LEVEL_BITS: usize = 36;
+const REST_BITS: usize = 105;
+/// Largest log2(QP) at 128 bits, classical, uniform ternary secrets, by log2(N) from 12 (homomorphicencryption.org
+/// standard, and Bossuat et al. 2024).
+const MAX_LOG_QP: [usize; 5] = [109, 218, 438, 881, 1747];
+
+/// Lowers `graph`.
+///
+/// # Errors
+/// [`PassError::Unsupported`] for every op that has no lowering, [`PassError::BadInput`] for every missing range, all in
+/// one; [`PassError::Infeasible`] when a tensor does not fit any number of slots.
+pub fn run(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Slot>, Stats), PassError> {
+    let (stages, constants) = build::stages(&graph)?;
+    let cost = RotationCost::default();
+    let mut costs = Costs::new(&constants, cost);
+    let (slots, assignment) = choose_slots(cx, &stages, &mut costs)?;
+    let lowered = emit::emit(&graph.name, &stages, &assignment, slots, &constants)?;
+    let lowered = lowered.without_dead_ops(|op| matches!(op, SlotOp::Input { .. }))?;
+    let mut stats = Stats::default();
+    stats.add("stages", stages.stages.len() as f64);
+    stats.add("fused_ops", stages.n_fused as f64);
+    stats.add("depth", stages.depth() as f64);
+    stats.add("slots", slots as f64);
+    stats.add(
+        "ciphertexts",
+        assignment.layouts.iter().map(|layout| layout.cts).max().unwrap_or(0) as f64,
+    );
+    for (_, linear) in linear_costs(&lowered, &cost)? {
+        stats.add("linear_ops", 1.0);
+        stats.add("diagonals", linear.transform.n_plains as f64);
+        stats.add("baby_rotations", linear.transform.n_babies as f64);
+        stats.add("giant_rotations", linear.transform.n_giants as f64);
+        stats.add("folds", linear.n_folds as f64);
+    }
+    Ok((lowered, stats))
+}
+
+/// Origin and cost of every `linear` op of a graph, in order.
+///
+/// # Errors
+/// When a kernel is malformed or a weight cannot be read.
+pub fn linear_costs(graph: &Graph<Slot>, cost: &RotationCost) -> Result<Vec<(Origin, LinearCost)>, PassError> {
+    let mut all = Vec::new();
+    for (_, node) in graph.iter() {
+        if let SlotOp::Linear { x, kernel } = &node.op {
+            let matrix = SparseMatrix::new(&kernel.map, &graph.constants)?;
+            let linear = costs::linear_cost(&matrix, graph.ty(*x), &kernel.output, cost)?;
+            all.push((node.origin.clone(), linear));
+        }
+    }
+    Ok(all)
+}
+
+/// The number of slots whose program is cheapest; the smaller on a tie.
+fn choose_slots(cx: &PassCx, stages: &Stages, costs: &mut Costs<'_>) -> Result<(usize, Assignment), PassError> {
+    let log_n = cx.options.log_n.unwrap_or_else(|| expected_log_n(stages.depth()));
+    let choices = match cx.options.slots {
+        Some(slots) if slots.is_power_of_two() => vec![slots],
+        Some(slots) => return Err(PassError::BadInput(format!("{slots} slots are no power of two"))),
+        None => (MIN_LOG_SLOTS.min(log_n - 1)..log_n)
+            .map(|log_slots| 1 << log_slots)
+            .collect(),
+    };
+    let mut best: Option<(usize, Assignment)> = None;
+    for slots in choices {
+        let assignment = search::assign(stages, slots, costs)?;
+        let is_better = best.as_ref().is_none_or(|(_, other)| assignment.cost < other.cost);
+        let fits = assignment.layouts.len() == stages.stages.len();
+        // More slots than the longest period change nothing.
+        let is_settled = assignment
+            .layouts
+            .iter()
+            .all(|layout| layout.cts == 1 && layout.period < slots);
+        if fits && is_better {
+            best = Some((slots, assignment));
+        }
+        if fits && is_settled {
+            break;
+        }
+    }
+    best.ok_or_else(|| PassError::Infeasible("a tensor of the model is too large for any number of slots".into()))
+}
+
+/// The smallest ring degree that is secure for a program of this depth, as log2.
+fn expected_log_n(depth: usize) -> u32 {
+    let bits = REST_BITS + LEVEL_BITS * depth;
+    let log_n = MAX_LOG_QP
+        .iter()
+        .zip(12..)
+        .find(|(max, _)| bits <= **max)
+        .map(|(_, log_n)| log_n);
+    log_n.unwrap_or(MAX_LOG_N)
+}

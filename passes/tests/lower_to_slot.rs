@@ -1,0 +1,286 @@
+//! nn -> slot: the slot program computes what the model computes, at the cost that closed forms give.
+
+mod support;
+
+use aphelion_ir::Graph;
+use aphelion_ir::nn::{Nn, NnOp};
+use aphelion_ir::slot::{ClientOp, Interpreter, Slot};
+use aphelion_passes::bsgs::RotationCost;
+use aphelion_passes::{CompileOptions, PassCx, PassError, lower_to_slot};
+use std::fmt::Write;
+use support::{Net, sample};
+
+fn lower(graph: &Graph<Nn>, slots: Option<usize>) -> Graph<Slot> {
+    let cx = PassCx {
+        options: CompileOptions {
+            slots,
+            ..CompileOptions::default()
+        },
+        samples: vec![],
+    };
+    let (lowered, _) = lower_to_slot::run(&cx, graph.clone()).expect("lowers");
+    lowered.verify().expect("is valid");
+    lowered
+}
+
+/// Both interpreters agree on samples, and slots stay in range.
+fn check(graph: &Graph<Nn>, slots: Option<usize>) -> Graph<Slot> {
+    let lowered = lower(graph, slots);
+    let interpreter = Interpreter::new(&lowered).expect("prepares");
+    for seed in 0..2 {
+        let inputs = sample(graph, seed);
+        let expected = aphelion_ir::nn::evaluate(graph, &inputs).expect("evaluates");
+        let found = interpreter.evaluate(&inputs).expect("evaluates");
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            let largest = expected.iter().fold(1e-9f64, |largest, value| largest.max(value.abs()));
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-9 * largest, "{found} is not {expected}");
+            }
+        }
+        for tensor in interpreter.evaluate_all(&inputs).expect("evaluates") {
+            assert!(tensor.iter().all(|slot| slot.abs() <= 2.0), "slots leave [-2, 2]");
+        }
+    }
+    lowered
+}
+
+fn report(graph: &Graph<Slot>) -> String {
+    let mut text = format!("{} in {} slots\n", graph.name, graph.attrs.slots);
+    let mut total = 0.0;
+    for (origin, linear) in lower_to_slot::linear_costs(graph, &RotationCost::default()).expect("costs") {
+        let plan = &linear.transform;
+        total += linear.cost;
+        writeln!(
+            text,
+            "  {origin}: {} diagonals, {} babies, {} giants, {} folds, {:.0}",
+            plan.n_plains, plan.n_babies, plan.n_giants, linear.n_folds, linear.cost
+        )
+        .expect("writes");
+    }
+    writeln!(text, "  linear ops in all: {total:.0}").expect("writes");
+    text
+}
+
+#[test]
+fn models_compute_the_same() {
+    let mut text = String::new();
+    for graph in [
+        support::mlp(),
+        support::cryptonets(),
+        support::lenet(),
+        support::cnn1d(),
+    ] {
+        for slots in [None, Some(4096), Some(8192), Some(16384)] {
+            let lowered = check(&graph, slots);
+            text += &report(&lowered);
+        }
+    }
+    insta::assert_snapshot!("plans", text);
+}
+
+#[test]
+fn residual_networks_with_channel_constants() {
+    // Two blocks as a network with fitted quartics has them: (c2 x^2 + c1 x + c0) per channel, added to the input.
+    let (mut net, x) = Net::new("residual", &[1, 3, 8, 8]);
+    let mut x = net.conv(x, 4, &[3, 3], 1, 1);
+    for (channels, stride) in [(4, 1), (8, 2)] {
+        let y = net.conv(x, channels, &[3, 3], stride, 1);
+        let (c1, c2, c0) = (
+            net.constant(&[1, channels, 1, 1], 4),
+            net.constant(&[channels, 1, 1], 4),
+            net.constant(&[1, channels, 1, 1], 4),
+        );
+        let square = net.square(y);
+        let quadratic = net.push("Mul", NnOp::Mul { a: square, b: c2 });
+        let linear = net.push("Mul", NnOp::Mul { a: c1, b: y });
+        let sum = net.push(
+            "Add",
+            NnOp::Add {
+                a: quadratic,
+                b: linear,
+            },
+        );
+        let shortcut = if stride == 1 {
+            x
+        } else {
+            net.conv(x, channels, &[1, 1], 2, 0)
+        };
+        let sum = net.push("Add", NnOp::Add { a: sum, b: c0 });
+        let sum = net.push("Sub", NnOp::Sub { a: sum, b: shortcut });
+        x = net.poly(sum, -6.0, 8.0);
+    }
+    let axes = vec![2, 3];
+    let x = net.push(
+        "ReduceMean",
+        NnOp::ReduceMean {
+            x,
+            axes,
+            keep_dims: false,
+        },
+    );
+    let x = net.gemm(x, 10);
+    let graph = net.finish(x);
+    let mut text = String::new();
+    for slots in [None, Some(64), Some(512)] {
+        text += &report(&check(&graph, slots));
+    }
+    insta::assert_snapshot!("residual", text);
+}
+
+#[test]
+fn structure_is_free_or_one_linear_op() {
+    let (mut net, x) = Net::new("structure", &[1, 2, 6, 6]);
+    let x = net.square(x);
+    let part = |start: usize| NnOp::Slice {
+        x,
+        starts: vec![0, 0, start, 5],
+        steps: vec![1, 1, 1, -1],
+        lens: vec![1, 2, 3, 6],
+    };
+    let (top, bottom) = (net.push("Slice", part(0)), net.push("Slice", part(3)));
+    let pads = vec![(0, 0), (0, 1), (1, 0), (0, 0)];
+    let top = net.push(
+        "Pad",
+        NnOp::Pad {
+            x: top,
+            pads: pads.clone(),
+            value: 0.5,
+        },
+    );
+    let bottom = net.push(
+        "Pad",
+        NnOp::Pad {
+            x: bottom,
+            pads,
+            value: 0.0,
+        },
+    );
+    let x = net.push(
+        "Concat",
+        NnOp::Concat {
+            xs: vec![bottom, top],
+            axis: 1,
+        },
+    );
+    let x = net.push(
+        "Transpose",
+        NnOp::Transpose {
+            x,
+            perm: vec![0, 2, 1, 3],
+        },
+    );
+    let cube = net.push("Pow", NnOp::Pow { x, exponent: 3 });
+    let divisor = net.constant(&[1], 1);
+    let x = net.push("Div", NnOp::Div { a: cube, b: divisor });
+    let x = net.push("Neg", NnOp::Neg { x });
+    let row = net.push(
+        "ReduceSum",
+        NnOp::ReduceSum {
+            x,
+            axes: vec![3],
+            keep_dims: true,
+        },
+    );
+    let x = net.push("Mul", NnOp::Mul { a: x, b: row });
+    let x = net.push("Add", NnOp::Add { a: x, b: row });
+    let graph = net.finish(x);
+    for slots in [None, Some(64), Some(1024)] {
+        check(&graph, slots);
+    }
+}
+
+#[test]
+fn a_bias_goes_through_later_linear_ops() {
+    let (mut net, x) = Net::new("chain", &[1, 1, 12]);
+    let x = net.conv(x, 3, &[3], 1, 1);
+    let x = net.pool(x, 2);
+    let x = net.flatten(x);
+    let x = net.gemm(x, 4);
+    let graph = net.finish(x);
+    let lowered = check(&graph, Some(1024));
+    insta::assert_snapshot!("chain", aphelion_ir::text::print_graph(&lowered).expect("prints"));
+}
+
+#[test]
+fn a_polynomial_fills_its_interval() {
+    let (mut net, x) = Net::new("poly", &[1, 5]);
+    let x = net.gemm(x, 3);
+    let x = net.poly(x, -1.0, 3.0);
+    let x = net.poly(x, 0.0, 6.0);
+    let graph = net.finish(x);
+    let lowered = check(&graph, Some(1024));
+    insta::assert_snapshot!("poly", aphelion_ir::text::print_graph(&lowered).expect("prints"));
+}
+
+#[test]
+fn a_final_softmax_is_left_to_the_client() {
+    let (mut net, x) = Net::new("softmax", &[1, 6]);
+    let x = net.gemm(x, 3);
+    let y = net.push("Softmax", NnOp::Softmax { x, axis: 1 });
+    let graph = net.finish(y);
+    let lowered = lower(&graph, None);
+    assert_eq!(lowered.attrs.client_ops, vec![vec![ClientOp::Softmax { axis: 1 }]]);
+    let inputs = sample(&graph, 0);
+    let logits = aphelion_ir::slot::evaluate(&lowered, &inputs)
+        .expect("evaluates")
+        .swap_remove(0);
+    let exps: Vec<f64> = logits.iter().map(|logit| logit.exp()).collect();
+    let expected = aphelion_ir::nn::evaluate(&graph, &inputs)
+        .expect("evaluates")
+        .swap_remove(0);
+    for (exp, expected) in exps.iter().zip(expected) {
+        assert!((exp / exps.iter().sum::<f64>() - expected).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let (mut net, x) = Net::new("bad", &[1, 1, 8, 8]);
+    let window = aphelion_ir::nn::Pool {
+        kernel: vec![2, 2],
+        strides: vec![2, 2],
+        pads: vec![(0, 0); 2],
+        count_include_pad: false,
+    };
+    let pooled = net.push("MaxPool", NnOp::MaxPool { x, window });
+    let scores = net.push("Softmax", NnOp::Softmax { x, axis: 3 });
+    let product = net.push("MatMul", NnOp::MatMul { a: x, b: x });
+    let mut graph = net.graph;
+    let sum = graph
+        .push(NnOp::Add { a: scores, b: product }, Default::default())
+        .expect("valid");
+    graph.output("y", sum);
+    graph.output("z", pooled);
+    graph.attrs.ranges.push(aphelion_ir::nn::ValueRange {
+        value: 0,
+        low: -1.0,
+        high: 1.0,
+    });
+    let error = lower_to_slot::run(&PassCx::default(), graph).expect_err("has no lowering");
+    assert!(matches!(&error, PassError::Several(all) if all.len() == 3), "{error}");
+    for name in ["MaxPool2", "Softmax3", "MatMul4"] {
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_range_names_the_value() {
+    let mut graph = support::mlp();
+    graph.attrs.ranges.clear();
+    let error = lower_to_slot::run(&PassCx::default(), graph).expect_err("has no ranges");
+    assert!(
+        error
+            .to_string()
+            .contains("`x1` (x): the range of this value is not known"),
+        "{error}"
+    );
+}
+
+#[test]
+fn lowering_is_deterministic() {
+    let graph = support::cnn1d();
+    let text = |graph| aphelion_ir::text::print_graph(&lower(graph, None)).expect("prints");
+    assert_eq!(text(&graph), text(&graph));
+}
