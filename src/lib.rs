@@ -1,1 +1,6 @@
-//! Driver of the Aphelion compiler: from a model file to an encrypted prediction.
+//! Driver of Aphelion: from a model file to an encrypted prediction.
+//!
+//! Invariant: the command line only parses arguments, calls functions of [`driver`] and prints what comes back.
+
+pub mod driver;
+pub mod report;

@@ -3,16 +3,14 @@
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Ckks, Secret};
 use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
-use aphelion_runtime::ring::nearest_prime;
 
 use crate::error::BackendError;
 
-/// The parameters that the graph's specification stands for: the ciphertext primes by the runtime's choice, the special
-/// primes nearest to the asked size.
+/// The parameters that the graph's specification stands for: primes by the runtime's choice.
 pub(super) fn literal(graph: &Graph<Ckks>, allow_insecure: bool) -> Result<ParametersLiteral, BackendError> {
     let spec = graph.attrs.parameters.as_ref();
     let spec = spec.ok_or_else(|| BackendError::Unfinished("no encryption parameters are selected".into()))?;
-    let mut literal = ParametersLiteral::choose(&ChainRequest {
+    let literal = ParametersLiteral::choose(&ChainRequest {
         log_n: spec.log_n,
         levels: spec.max_level as usize,
         log_scale: f64::from(spec.log_scale),
@@ -27,14 +25,6 @@ pub(super) fn literal(graph: &Graph<Ckks>, allow_insecure: bool) -> Result<Param
             Security::Classical128
         },
     })?;
-    literal.p.clear();
-    let mut taken = literal.q.clone();
-    for _ in 0..spec.n_special {
-        let prime = nearest_prime(f64::from(spec.log_special).exp2(), spec.log_n + 1, &taken)
-            .map_err(aphelion_runtime::error::Error::from)?;
-        taken.push(prime);
-        literal.p.push(prime);
-    }
     // Refuses what is insecure or inconsistent now, not when keys are made.
     Parameters::new(literal.clone())?;
     Ok(literal)

@@ -15,5 +15,6 @@ pub mod trace;
 pub mod weights;
 
 pub use profile::{OpTiming, Profile, Progress};
+pub use schedule::Schedule;
 pub use server::{Evaluation, Server, ServerOptions};
 pub use trace::write_trace;

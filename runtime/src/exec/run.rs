@@ -116,7 +116,7 @@ impl<'a> Run<'a> {
             match self.execute(instruction) {
                 Ok(()) => {
                     let schedule = &self.server.schedule;
-                    let results = schedule.first_result[instruction]..schedule.first_result[instruction + 1];
+                    let results = schedule.results(instruction);
                     let mut ready = self.made_ready(results).into_iter();
                     next = ready.next();
                     for other in ready {

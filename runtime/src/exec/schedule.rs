@@ -2,6 +2,8 @@
 //!
 //! Assumes a checked plan. O(operands) time and space.
 
+use std::ops::Range;
+
 use crate::plan::{CipherType, Counts, Plan};
 
 /// The dependency graph of a program.
@@ -53,6 +55,21 @@ impl Schedule {
         schedule
     }
 
+    /// For every instruction, how long it takes relative to the others.
+    #[must_use]
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// The registers that an instruction writes.
+    ///
+    /// # Panics
+    /// When there is no such instruction.
+    #[must_use]
+    pub fn results(&self, instruction: usize) -> Range<usize> {
+        self.first_result[instruction]..self.first_result[instruction + 1]
+    }
+
     /// Most ciphertexts alive at once when instructions run one after the other in order.
     #[must_use]
     pub fn peak_registers(&self) -> usize {
@@ -60,7 +77,7 @@ impl Schedule {
         let mut alive = self.first_result.first().copied().unwrap_or(0);
         let mut peak = alive;
         for (number, operands) in self.operands.iter().enumerate() {
-            let results = self.first_result[number]..self.first_result[number + 1];
+            let results = self.results(number);
             alive += results.len();
             peak = peak.max(alive);
             let dead = results.filter(|register| self.users[*register].is_empty() && !self.is_output[*register]);

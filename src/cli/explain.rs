@@ -1,0 +1,108 @@
+//! `aphelion explain`: what a plan does.
+
+use std::path::PathBuf;
+
+use aphelion::report::PlanReport;
+use aphelion_runtime::ckks::params::Parameters;
+use aphelion_runtime::plan::Plan;
+use clap::Args;
+
+use super::output::{Output, bytes, optional, pairs, seconds, table};
+
+const EXAMPLES: &str = "\
+Examples:
+  aphelion explain model.aph
+  aphelion explain model.aph --json";
+
+/// Width of the bars of the timeline.
+const BAR: f64 = 24.0;
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Explain {
+    /// The plan.
+    #[arg(value_name = "P.aph")]
+    plan: PathBuf,
+}
+
+impl Explain {
+    pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
+        let plan = Plan::open(&self.plan)?;
+        let params = Parameters::new(plan.client().parameters.clone())?;
+        output.report(&PlanReport::new(&plan, &params), text)
+    }
+}
+
+/// The report as tables.
+pub(super) fn text(report: &PlanReport) -> String {
+    let params = &report.params;
+    let security = match (params.secure, params.security_bits) {
+        (true, Some(bits)) => format!("{bits:.0} bits"),
+        (true, None) => "at least 128 bits".to_string(),
+        (false, bits) => format!(
+            "NONE DEMANDED (estimate: {} bits): for tests only",
+            optional(bits.map(f64::round))
+        ),
+    };
+    let counts = &report.counts;
+    let mut text = pairs(&[
+        ("model", report.model.clone()),
+        ("ring degree", format!("2^{}", params.log_n)),
+        ("levels", format!("{} (depth {})", params.levels, report.depth)),
+        (
+            "modulus",
+            format!(
+                "{:.0} + {:.0} bits, scale {} bits, dnum {}",
+                params.log_q, params.log_p, params.scale_bits, params.dnum
+            ),
+        ),
+        ("security", security),
+        (
+            "evaluation keys",
+            format!("{}, {}", report.keys.count, bytes(report.keys.bytes)),
+        ),
+        (
+            "constants",
+            format!(
+                "{} vectors, {} in the plan",
+                report.constants,
+                bytes(report.constant_bytes)
+            ),
+        ),
+        ("ciphertexts", format!("at most {} at once", report.peak_ciphertexts)),
+        (
+            "rotations",
+            format!("{}, {} of them hoisted", counts.rotations, counts.hoisted_rotations),
+        ),
+        (
+            "products",
+            format!("{} by ciphertexts, {} by plaintexts", counts.ct_mults, counts.pt_mults),
+        ),
+        ("rescales", counts.rescales.to_string()),
+        ("bootstraps", counts.bootstraps.to_string()),
+        ("predicted time", optional(report.predicted_evaluate_s.map(seconds))),
+        (
+            "predicted precision",
+            optional(report.predicted_bits.map(|bits| format!("{bits:.1} bits"))),
+        ),
+    ]);
+    text.push('\n');
+    let head = ["layer", "level", "rotations", "products", "cost", ""];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for layer in &report.layers {
+        rows.push(vec![
+            layer.origin.clone(),
+            format!("{} -> {}", layer.level_in, layer.level_out),
+            layer.counts.rotations.to_string(),
+            format!("{}", layer.counts.ct_mults + layer.counts.pt_mults),
+            format!("{:.1} %", 100.0 * layer.share),
+            format!(
+                "{:<width$}",
+                "#".repeat((layer.share * BAR).round() as usize),
+                width = BAR as usize
+            ),
+        ]);
+    }
+    text.push_str(&table(&rows));
+    text
+}

@@ -1,0 +1,157 @@
+//! Printing: reports on stdout, progress and errors on stderr.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::Context;
+use aphelion::driver::Observer;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+/// Steps of the progress bar.
+const RESOLUTION: f64 = 1000.0;
+
+/// Where a verb's words go.
+pub(super) struct Output {
+    json: bool,
+    bar: ProgressBar,
+}
+
+impl Output {
+    pub(super) fn new(json: bool, quiet: bool) -> Self {
+        let target = if quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr()
+        };
+        let bar = ProgressBar::with_draw_target(Some(RESOLUTION as u64), target);
+        let style = "{spinner} {msg:40} {bar:30} {elapsed} (left: {eta})";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        Self { json, bar }
+    }
+
+    /// Prints the report: as JSON on one line, or as the text that `text` makes of it.
+    pub(super) fn report<R: Serialize>(&self, report: &R, text: impl FnOnce(&R) -> String) -> anyhow::Result<()> {
+        self.bar.finish_and_clear();
+        let words = if self.json {
+            serde_json::to_string(report)?
+        } else {
+            text(report)
+        };
+        self.line(&words)
+    }
+
+    /// Prints one line on stdout.
+    pub(super) fn line(&self, text: &str) -> anyhow::Result<()> {
+        let written = self
+            .bar
+            .suspend(|| writeln!(std::io::stdout().lock(), "{}", text.trim_end()));
+        written.context("writing to stdout")
+    }
+
+    pub(super) fn error(&self, error: &anyhow::Error) {
+        self.bar.finish_and_clear();
+        // There is nobody left to tell when stderr is gone too.
+        let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
+    }
+}
+
+impl Observer for Output {
+    fn stage(&self, name: &str) {
+        self.bar.reset();
+        self.bar.set_message(name.to_string());
+        self.bar.enable_steady_tick(Duration::from_millis(100));
+    }
+
+    fn progress(&self, fraction: f64) {
+        self.bar.set_position((fraction * RESOLUTION) as u64);
+    }
+
+    fn notice(&self, text: &str) {
+        let _ = self.bar.suspend(|| writeln!(std::io::stderr().lock(), "note: {text}"));
+    }
+}
+
+/// Columns aligned by the widest cell; the first row is the head. Cells after the first are set to the right.
+pub(super) fn table(rows: &[Vec<String>]) -> String {
+    let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..n_columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("{cell:<width$}", width = widths[0]),
+            _ => format!("{cell:>width$}", width = widths[column]),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Lines `name  value`.
+pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    pairs
+        .iter()
+        .map(|(name, value)| format!("{name:<width$}  {value}\n"))
+        .collect()
+}
+
+/// A time in the unit that suits it.
+pub(super) fn seconds(value: f64) -> String {
+    match value {
+        v if v >= 100.0 => format!("{v:.0} s"),
+        v if v >= 1.0 => format!("{v:.2} s"),
+        v if v >= 1e-3 => format!("{:.1} ms", v * 1e3),
+        v => format!("{:.1} us", v * 1e6),
+    }
+}
+
+/// A size in the unit that suits it.
+pub(super) fn bytes(value: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut size = value as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{value} B")
+    } else {
+        format!("{size:.1} {}", UNITS[unit])
+    }
+}
+
+/// A value that may be unknown.
+pub(super) fn optional<T: Display>(value: Option<T>) -> String {
+    value.map_or_else(|| "unknown".to_string(), |value| value.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_readable() {
+        assert_eq!(
+            [seconds(0.00042), seconds(0.25), seconds(12.0)],
+            ["420.0 us", "250.0 ms", "12.00 s"]
+        );
+        assert_eq!([bytes(12), bytes(1536), bytes(3 << 30)], ["12 B", "1.5 KiB", "3.0 GiB"]);
+        let row = |cells: [&str; 2]| cells.map(String::from).to_vec();
+        assert_eq!(
+            table(&[row(["op", "n"]), row(["rotate", "12"])]),
+            "op       n\nrotate  12\n"
+        );
+    }
+}

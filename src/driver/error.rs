@@ -1,0 +1,74 @@
+//! Errors of the driver, and whose fault they are.
+
+use std::path::{Path, PathBuf};
+
+use aphelion_backends::BackendError;
+use aphelion_frontend::FrontendError;
+use aphelion_ir::IrError;
+use aphelion_passes::PassError;
+use aphelion_runtime::error::Error as RuntimeError;
+
+/// Any error of the driver.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// A model or data file that cannot be read.
+    #[error(transparent)]
+    Frontend(#[from] FrontendError),
+    /// A model that cannot be compiled.
+    #[error(transparent)]
+    Pass(#[from] PassError),
+    /// A program that cannot become a plan.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// Keys, plans or ciphertexts that cannot be used, or an evaluation that failed.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The model in the clear cannot be computed.
+    #[error(transparent)]
+    Ir(#[from] IrError),
+    /// Files or options that do not fit each other.
+    #[error("{0}")]
+    BadInput(String),
+    /// A file that cannot be written or read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Result of a driver function.
+pub type Result<T> = std::result::Result<T, DriverError>;
+
+impl DriverError {
+    /// A [`DriverError::Io`].
+    pub fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    /// Whether what the user handed in is to blame, rather than the run.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Frontend(_) | Self::BadInput(_) | Self::Io { .. } => true,
+            Self::Pass(error) => !matches!(error, PassError::Ir(_)),
+            Self::Backend(_) | Self::Ir(_) => false,
+            Self::Runtime(error) => matches!(
+                error,
+                RuntimeError::Malformed { .. }
+                    | RuntimeError::InvalidPlan { .. }
+                    | RuntimeError::InvalidInput { .. }
+                    | RuntimeError::ParameterMismatch { .. }
+                    | RuntimeError::MissingRotationKey { .. }
+                    | RuntimeError::MissingConjugationKey { .. }
+                    | RuntimeError::MissingRelinKey { .. }
+                    | RuntimeError::Io { .. }
+            ),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Everything in one process: keys, encryption, evaluation, decryption, comparison with the model in the clear.
+
+use std::collections::BTreeMap;
+
+use aphelion_ir::nn::Interpreter;
+use aphelion_runtime::client::Client;
+use aphelion_runtime::exec::{Profile, Server, ServerOptions};
+use aphelion_runtime::plan::Counts;
+use aphelion_runtime::ring::SecretRng;
+
+use super::compile::Compilation;
+use super::data::Sample;
+use super::error::Result;
+use super::machine::peak_rss_bytes;
+use super::metrics::{Decision, accuracy, agreement, error_stats, median};
+use super::model::Model;
+use super::observer::Observer;
+use super::roles::timed;
+use crate::report::{Calibration, InferReport, Keys, Params, Times, depth};
+
+/// Results of an encrypted inference.
+pub struct Inference {
+    /// For every sample, the decrypted values of every output.
+    pub outputs: Vec<Sample>,
+    /// For every sample, the model's own results.
+    pub clear: Vec<Sample>,
+    /// One profile per sample.
+    pub profiles: Vec<Profile>,
+    /// The report.
+    pub report: InferReport,
+}
+
+/// What to infer.
+pub struct Job<'a> {
+    /// The model in the clear.
+    pub model: &'a Model,
+    /// The model compiled.
+    pub compilation: &'a Compilation,
+    /// The inputs.
+    pub samples: &'a [Sample],
+    /// One label per sample, if accuracy is wanted.
+    pub labels: Option<&'a [usize]>,
+    /// What ranges were taken from.
+    pub calibration: Calibration,
+    /// Bytes for weights encoded ahead.
+    pub options: ServerOptions,
+}
+
+/// Runs the job.
+///
+/// # Errors
+/// When a sample does not fit, an instruction fails, or the clear model cannot be computed.
+pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Result<Inference> {
+    let plan = &job.compilation.plan;
+    observer.stage("making keys");
+    let client = Client::new(plan.client().clone())?;
+    let ((secret, keys), keygen) = timed(|| {
+        let secret = client.secret_key(rng);
+        let keys = client.evaluation_keys(&secret, rng)?;
+        Ok((secret, keys))
+    })?;
+    observer.stage("encoding weights");
+    let (server, encode) = timed(|| Ok(Server::new(plan.clone(), keys, &job.options)?))?;
+
+    let mut times = Times {
+        compile: job.compilation.seconds,
+        keygen: keygen.as_secs_f64(),
+        encode: encode.as_secs_f64(),
+        ..Times::default()
+    };
+    let (mut encrypts, mut evaluates, mut decrypts) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut outputs, mut profiles) = (Vec::new(), Vec::new());
+    let (mut upload_bytes, mut download_bytes) = (0, 0);
+    for (number, sample) in job.samples.iter().enumerate() {
+        for warning in client.check_ranges(sample) {
+            observer.notice(&format!(
+                "sample {number}: {} values of `{}` lie outside [{}, {}], which the plan was made for (found {} to {}): \
+                 the result may be wrong",
+                warning.outside, warning.input, warning.range.0, warning.range.1, warning.found.0, warning.found.1
+            ));
+        }
+        observer.stage(&format!("evaluating sample {} of {}", number + 1, job.samples.len()));
+        let (inputs, encrypt) = timed(|| Ok(client.encrypt(&secret, sample, rng)?))?;
+        let evaluation = server.evaluate(&inputs, &|progress| observer.progress(progress.fraction))?;
+        let (output, decrypt) = timed(|| Ok(client.decrypt(&secret, &evaluation.outputs)?))?;
+        if number == 0 {
+            let bytes = |ciphertexts: &[aphelion_runtime::ckks::Ciphertext]| -> usize {
+                ciphertexts
+                    .iter()
+                    .map(|ciphertext| ciphertext.to_bytes(client.params()).len())
+                    .sum()
+            };
+            upload_bytes = bytes(&inputs);
+            download_bytes = bytes(&evaluation.outputs);
+        }
+        encrypts.push(encrypt.as_secs_f64());
+        evaluates.push(evaluation.profile.wall.as_secs_f64());
+        decrypts.push(decrypt.as_secs_f64());
+        outputs.push(output);
+        profiles.push(evaluation.profile);
+    }
+    times.encrypt = median(encrypts);
+    times.evaluate = median(evaluates);
+    times.decrypt = median(decrypts);
+
+    observer.stage("comparing with the model in the clear");
+    let clear = clear_results(job.model, job.samples)?;
+    let all = |samples: &[Sample]| samples.iter().map(|outputs| outputs.concat()).collect::<Vec<_>>();
+    let first = |samples: &[Sample]| {
+        samples
+            .iter()
+            .filter_map(|outputs| outputs.first().cloned())
+            .collect::<Vec<_>>()
+    };
+    let decision = Decision::of(&job.model.graph);
+    let (encrypted_first, clear_first) = (first(&outputs), first(&clear));
+    let layers = profiles
+        .last()
+        .map_or(Vec::new(), |profile| profile.by_origin(plan.program()));
+    let report = InferReport {
+        model: plan.client().model.name.clone(),
+        params: Params::new(client.params()),
+        counts: Counts::of_program(plan.program()),
+        depth: depth(plan),
+        keys: Keys::of(plan, client.params()),
+        time_s: times,
+        predicted_evaluate_s: plan.program().report.predicted_evaluate_s,
+        predicted_bits: plan.program().report.predicted_bits,
+        peak_rss_bytes: peak_rss_bytes(),
+        threads: rayon::current_num_threads(),
+        error: error_stats(&all(&outputs), &all(&clear)),
+        argmax_agreement: agreement(decision, &encrypted_first, &clear_first),
+        accuracy: job
+            .labels
+            .map(|labels| accuracy(decision, labels, &clear_first, &encrypted_first)),
+        samples: job.samples.len(),
+        calibration: job.calibration.clone(),
+        encoded_bytes: server.weights().bytes(),
+        upload_bytes,
+        download_bytes,
+        layers_s: layers
+            .into_iter()
+            .map(|(origin, time)| (origin.to_string(), time.as_secs_f64()))
+            .collect(),
+        passes: job.compilation.passes.clone(),
+    };
+    Ok(Inference {
+        outputs,
+        clear,
+        profiles,
+        report,
+    })
+}
+
+/// The model's own results.
+fn clear_results(model: &Model, samples: &[Sample]) -> Result<Vec<Sample>> {
+    let interpreter = Interpreter::new(&model.graph)?;
+    let names: Vec<String> = model.inputs().into_iter().map(|(name, _)| name.to_string()).collect();
+    let evaluate = |sample: &Sample| {
+        let inputs: BTreeMap<String, Vec<f64>> = names.iter().cloned().zip(sample.iter().cloned()).collect();
+        Ok(interpreter.evaluate(&inputs)?)
+    };
+    samples.iter().map(evaluate).collect()
+}

@@ -1,0 +1,19 @@
+//! The steps from a model file to an encrypted prediction, one file each.
+//!
+//! Reading order: [`model`] (import), [`data`] (samples), [`compile`] (model to plan), [`roles`] (client and server as
+//! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`machine`], [`bench`].
+
+pub mod bench;
+pub mod compile;
+pub mod data;
+pub mod infer;
+pub mod machine;
+pub mod metrics;
+pub mod model;
+pub mod roles;
+
+mod error;
+mod observer;
+
+pub use error::{DriverError, Result};
+pub use observer::{Observer, Silent};

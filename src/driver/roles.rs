@@ -1,0 +1,159 @@
+//! Client and server as processes that meet only through files.
+//!
+//! The client's folder holds the secret key, the server's the evaluation keys; ciphertexts travel in files of their own.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use aphelion_runtime::ckks::keys::{EvaluationKeys, SecretKey};
+use aphelion_runtime::ckks::params::Parameters;
+use aphelion_runtime::client::Client;
+use aphelion_runtime::error::Error as RuntimeError;
+use aphelion_runtime::exec::{Profile, Server, ServerOptions};
+use aphelion_runtime::plan::{Bundle, ClientPart, Direction, Plan};
+use aphelion_runtime::ring::SecretRng;
+
+use super::data::Sample;
+use super::error::{DriverError, Result};
+use super::observer::Observer;
+
+/// Name of the secret key within the client's folder.
+pub const SECRET_KEY: &str = "secret.key";
+/// Name of the evaluation keys within the server's folder.
+pub const EVALUATION_KEYS: &str = "evaluation.keys";
+
+/// The random source: the operating system's, or for tests a seed.
+///
+/// # Errors
+/// When the operating system's fails.
+pub fn random_source(seed: Option<u64>) -> Result<SecretRng> {
+    match seed {
+        Some(seed) => Ok(SecretRng::from_seed(*blake3::hash(&seed.to_le_bytes()).as_bytes())),
+        None => Ok(SecretRng::from_os().map_err(RuntimeError::from)?),
+    }
+}
+
+/// Makes a secret key in `client_folder` and the evaluation keys of the plan in `server_folder`; returns the bytes of
+/// the latter. An existing secret key is never overwritten.
+///
+/// # Errors
+/// When a folder or file cannot be written, or a secret key is there already.
+pub fn keygen(
+    part: ClientPart,
+    client_folder: &Path,
+    server_folder: &Path,
+    rng: &mut SecretRng,
+    observer: &dyn Observer,
+) -> Result<u64> {
+    let client = Client::new(part)?;
+    for folder in [client_folder, server_folder] {
+        std::fs::create_dir_all(folder).map_err(|source| DriverError::io(folder, source))?;
+    }
+    observer.stage("making keys");
+    let secret = client.secret_key(rng);
+    let secret_path = client_folder.join(SECRET_KEY);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options
+        .open(&secret_path)
+        .map_err(|source| DriverError::io(&secret_path, source))?;
+    file.write_all(&secret.to_bytes())
+        .map_err(|source| DriverError::io(&secret_path, source))?;
+
+    let keys_path = server_folder.join(EVALUATION_KEYS);
+    let file = File::create(&keys_path).map_err(|source| DriverError::io(&keys_path, source))?;
+    let mut stream = BufWriter::new(file);
+    let request = &client.part().keys;
+    let (mut done, total, mut bytes) = (0, request.keys().len(), 0);
+    secret.write_evaluation_keys(request, rng, &mut stream, |_, written| {
+        done += 1;
+        bytes = written;
+        observer.progress(f64::from(done) / total as f64);
+    })?;
+    stream.flush().map_err(|source| DriverError::io(&keys_path, source))?;
+    Ok(bytes)
+}
+
+/// The client of a plan with the secret key in `folder`.
+///
+/// # Errors
+/// When there is no key, or it belongs to other parameters.
+pub fn open_client(part: ClientPart, folder: &Path) -> Result<(Client, SecretKey)> {
+    let client = Client::new(part)?;
+    let path = folder.join(SECRET_KEY);
+    let bytes = std::fs::read(&path).map_err(|source| DriverError::io(&path, source))?;
+    let bytes = zeroize::Zeroizing::new(bytes);
+    let secret = SecretKey::from_bytes(client.params(), &bytes)?;
+    Ok((client, secret))
+}
+
+/// Encrypts samples.
+///
+/// # Errors
+/// When a sample does not fit the plan.
+pub fn encrypt(client: &Client, secret: &SecretKey, samples: &[Sample], rng: &mut SecretRng) -> Result<Bundle> {
+    let encrypted = samples.iter().map(|sample| client.encrypt(secret, sample, rng));
+    Ok(Bundle {
+        direction: Direction::Inputs,
+        plan: client.part().id()?,
+        samples: encrypted.collect::<std::result::Result<_, _>>()?,
+    })
+}
+
+/// A server for `plan` with the evaluation keys in `folder`.
+///
+/// # Errors
+/// When the keys cannot be read or do not serve the plan.
+pub fn open_server(plan: Plan, folder: &Path, options: &ServerOptions, observer: &dyn Observer) -> Result<Server> {
+    observer.stage("reading keys");
+    let params = Parameters::new(plan.client().parameters.clone())?;
+    let path = folder.join(EVALUATION_KEYS);
+    let file = File::open(&path).map_err(|source| DriverError::io(&path, source))?;
+    let keys = EvaluationKeys::read_from(&params, &mut BufReader::new(file))?;
+    observer.stage("encoding weights");
+    Ok(Server::new(plan, keys, options)?)
+}
+
+/// Evaluates every sample of a bundle.
+///
+/// # Errors
+/// When a ciphertext is not what the plan takes, or an instruction fails.
+pub fn run(server: &Server, inputs: &Bundle, observer: &dyn Observer) -> Result<(Bundle, Vec<Profile>)> {
+    let mut samples = Vec::with_capacity(inputs.samples.len());
+    let mut profiles = Vec::with_capacity(inputs.samples.len());
+    for (number, ciphertexts) in inputs.samples.iter().enumerate() {
+        observer.stage(&format!("evaluating sample {} of {}", number + 1, inputs.samples.len()));
+        let evaluation = server.evaluate(ciphertexts, &|progress| observer.progress(progress.fraction))?;
+        samples.push(evaluation.outputs);
+        profiles.push(evaluation.profile);
+    }
+    let results = Bundle {
+        direction: Direction::Results,
+        plan: inputs.plan,
+        samples,
+    };
+    Ok((results, profiles))
+}
+
+/// Decrypts results: for every sample, the values of every output.
+///
+/// # Errors
+/// When the bundle does not hold results of the plan.
+pub fn decrypt(client: &Client, secret: &SecretKey, results: &Bundle) -> Result<Vec<Sample>> {
+    let decrypted = results
+        .samples
+        .iter()
+        .map(|ciphertexts| client.decrypt(secret, ciphertexts));
+    Ok(decrypted.collect::<std::result::Result<_, _>>()?)
+}
+
+/// Runs a step and measures it.
+pub(crate) fn timed<T>(step: impl FnOnce() -> Result<T>) -> Result<(T, Duration)> {
+    let start = Instant::now();
+    let result = step()?;
+    Ok((result, start.elapsed()))
+}
