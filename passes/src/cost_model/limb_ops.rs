@@ -18,6 +18,8 @@ pub struct LimbOps {
     pub ntt: f64,
     /// Pointwise products and multiply-adds.
     pub multiply: f64,
+    /// Multiply-adds whose operand is streamed from memory: a key.
+    pub key_multiply: f64,
     /// Pointwise additions.
     pub add: f64,
     /// Source-target pairs of base conversions.
@@ -34,6 +36,7 @@ impl Add for LimbOps {
         LimbOps {
             ntt: self.ntt + other.ntt,
             multiply: self.multiply + other.multiply,
+            key_multiply: self.key_multiply + other.key_multiply,
             add: self.add + other.add,
             convert: self.convert + other.convert,
             permute: self.permute + other.permute,
@@ -48,6 +51,7 @@ impl Mul<f64> for LimbOps {
         LimbOps {
             ntt: self.ntt * by,
             multiply: self.multiply * by,
+            key_multiply: self.key_multiply * by,
             add: self.add * by,
             convert: self.convert * by,
             permute: self.permute * by,
@@ -253,7 +257,7 @@ impl Costs {
     /// Inner product of the digits with a key.
     fn key_product(&self, level: u32) -> LimbOps {
         LimbOps {
-            multiply: f64::from(2 * self.digits(level) * (level + 1 + self.n_special)),
+            key_multiply: f64::from(2 * self.digits(level) * (level + 1 + self.n_special)),
             ..LimbOps::default()
         }
     }
@@ -308,7 +312,7 @@ mod tests {
         let ops = costs(9, 1).key_switch(8);
         assert_eq!(ops.ntt, 9.0 + 81.0 + 20.0);
         assert_eq!(ops.convert, 81.0 + 18.0);
-        assert_eq!(ops.multiply, 2.0 * 9.0 * 10.0 + 18.0);
+        assert_eq!((ops.key_multiply, ops.multiply), (2.0 * 9.0 * 10.0, 18.0));
         assert_eq!(costs(9, 1).key_bytes(8), 2 * 9 * 10 * 8 * 16384);
         assert_eq!(costs(3, 3).digits(8), 3);
         assert_eq!(costs(3, 3).digits(2), 1);

@@ -19,6 +19,8 @@ pub struct Primitives {
     pub ntt: f64,
     /// A pointwise product or multiply-add.
     pub multiply: f64,
+    /// A pointwise multiply-add with an operand that comes from main memory.
+    pub key_multiply: f64,
     /// A pointwise addition.
     pub add: f64,
     /// One source limb of a base conversion, into one target.
@@ -76,8 +78,10 @@ impl CostTable {
         let rows = &table.primitives;
         let is_ordered = rows.windows(2).all(|pair| pair[0].log_n + 1 == pair[1].log_n);
         let is_positive = |row: &Primitives| {
-            let seconds = [row.ntt, row.multiply, row.add, row.convert, row.permute, row.encode];
-            seconds.iter().all(|seconds| seconds.is_finite() && *seconds > 0.0)
+            let mut row = row.clone();
+            row.all_mut()
+                .into_iter()
+                .all(|seconds| seconds.is_finite() && *seconds > 0.0)
         };
         if rows.is_empty() || !is_ordered || !rows.iter().all(is_positive) || !(0.0..=1.0).contains(&table.serial_share)
         {
@@ -104,6 +108,7 @@ impl CostTable {
         let row = self.row(log_n);
         ops.ntt * row.ntt
             + ops.multiply * row.multiply
+            + ops.key_multiply * row.key_multiply
             + ops.add * row.add
             + ops.convert * row.convert
             + ops.permute * row.permute
@@ -148,10 +153,11 @@ impl CostTable {
 }
 
 impl Primitives {
-    fn all_mut(&mut self) -> [&mut f64; 6] {
+    fn all_mut(&mut self) -> [&mut f64; 7] {
         [
             &mut self.ntt,
             &mut self.multiply,
+            &mut self.key_multiply,
             &mut self.add,
             &mut self.convert,
             &mut self.permute,
