@@ -1,10 +1,13 @@
 //! The pass manager: runs lists of passes by name, times each, verifies between them, shows what each made of the graph.
 //!
-//! Reading order: [`graph`] (a graph of any dialect), [`registry`] (passes by name), then the manager here.
+//! Reading order: [`graph`] (a graph of any dialect), [`registry`] (passes by name), the manager here, then [`mod@compile`]
+//! (the list of passes that compiles a model).
 
+pub mod compile;
 pub mod graph;
 pub mod registry;
 
+pub use compile::{COMPILE, Compiled, Report, Step, compile};
 pub use graph::AnyGraph;
 pub use registry::{PASSES, PassInfo};
 
@@ -99,6 +102,11 @@ impl<'a> PassManager<'a> {
     /// Reports of the passes run so far.
     pub fn reports(&self) -> &[PassReport] {
         &self.reports
+    }
+
+    /// The same, as the manager's last act.
+    pub fn into_reports(self) -> Vec<PassReport> {
+        self.reports
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::AnyGraph;
 use crate::{PassCx, PassError, Stats};
-use crate::{lower_to_ckks, parameters, rewrite};
+use crate::{lower_to_ckks, lower_to_slot, parameters, rewrite};
 use aphelion_ir::ckks::Ckks;
+use aphelion_ir::nn::Nn;
 use aphelion_ir::slot::Slot;
 use aphelion_ir::{Dialect, Graph};
 
@@ -13,6 +14,7 @@ type Run<A, B> = fn(&PassCx, Graph<A>) -> Result<(Graph<B>, Stats), PassError>;
 /// The `run` of a pass, by the dialects it goes between.
 #[derive(Clone, Copy)]
 enum AnyRun {
+    NnToSlot(Run<Nn, Slot>),
     SlotToSlot(Run<Slot, Slot>),
     SlotToCkks(Run<Slot, Ckks>),
     CkksToCkks(Run<Ckks, Ckks>),
@@ -30,6 +32,11 @@ pub struct PassInfo {
 
 /// Every pass, in the order of the pipeline.
 pub static PASSES: &[PassInfo] = &[
+    PassInfo {
+        name: "lower_to_slot",
+        summary: "places tensors into slots and turns linear ops into matrices between layouts",
+        run: AnyRun::NnToSlot(lower_to_slot::run),
+    },
     PassInfo {
         name: "rewrite",
         summary: "chooses, among equal slot programs, one of least depth, then latency",
@@ -62,6 +69,7 @@ impl PassInfo {
     /// Names of the dialects it takes and gives.
     pub fn dialects(&self) -> (&'static str, &'static str) {
         match self.run {
+            AnyRun::NnToSlot(_) => (Nn::NAME, Slot::NAME),
             AnyRun::SlotToSlot(_) => (Slot::NAME, Slot::NAME),
             AnyRun::SlotToCkks(_) => (Slot::NAME, Ckks::NAME),
             AnyRun::CkksToCkks(_) => (Ckks::NAME, Ckks::NAME),
@@ -74,6 +82,7 @@ impl PassInfo {
     /// The pass's own, and when the graph is of another dialect.
     pub fn run(&self, cx: &PassCx, graph: AnyGraph) -> Result<(AnyGraph, Stats), PassError> {
         match (self.run, graph) {
+            (AnyRun::NnToSlot(run), AnyGraph::Nn(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Slot(g), s)),
             (AnyRun::SlotToSlot(run), AnyGraph::Slot(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Slot(g), s)),
             (AnyRun::SlotToCkks(run), AnyGraph::Slot(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Ckks(g), s)),
             (AnyRun::CkksToCkks(run), AnyGraph::Ckks(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Ckks(g), s)),
