@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aphelion_passes::pipeline::PassReport;
 use aphelion_runtime::ckks::params::{Parameters, SecretDistribution, Security};
 use aphelion_runtime::exec::Schedule;
 use aphelion_runtime::plan::{Counts, Plan};
@@ -132,17 +133,6 @@ pub struct Calibration {
     pub source: String,
     /// Samples.
     pub rows: usize,
-}
-
-/// Time and counts of the passes, in the order they ran.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PassReport {
-    /// Name of the pass.
-    pub name: String,
-    /// How long it took.
-    pub seconds: f64,
-    /// What it counted.
-    pub stats: BTreeMap<String, f64>,
 }
 
 /// What `infer` prints.

@@ -3,10 +3,14 @@
 //! Exit codes: 0 fine, 1 the run failed, 2 bad usage or bad input.
 
 mod bench;
+mod compile;
 mod decrypt;
 mod encrypt;
 mod explain;
+mod infer;
 mod keygen;
+mod opt;
+mod options;
 mod output;
 mod parse;
 mod run;
@@ -57,6 +61,10 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Compile a model, encrypt inputs, evaluate, decrypt, and compare with the model in the clear.
+    Infer(infer::Infer),
+    /// Compile a model to a plan.
+    Compile(compile::Compile),
     /// Show what a plan does: parameters, keys, counts, and a timeline by layer.
     Explain(explain::Explain),
     /// Make a secret key for the client and evaluation keys for the server.
@@ -67,6 +75,8 @@ enum Verb {
     Run(run::Run),
     /// Decrypt results with the client's key.
     Decrypt(decrypt::Decrypt),
+    /// Run passes on the text form of a program.
+    Opt(opt::Opt),
     /// Measure the runtime.
     Bench(bench::Bench),
 }
@@ -89,11 +99,14 @@ fn run(cli: Cli, output: &Output) -> anyhow::Result<()> {
         pool.build_global().context("starting threads")?;
     }
     match cli.verb {
+        Verb::Infer(args) => args.run(output),
+        Verb::Compile(args) => args.run(output),
         Verb::Explain(args) => args.run(output),
         Verb::Keygen(args) => args.run(output),
         Verb::Encrypt(args) => args.run(output),
         Verb::Run(args) => args.run(output),
         Verb::Decrypt(args) => args.run(output),
+        Verb::Opt(args) => args.run(output),
         Verb::Bench(args) => args.run(output),
     }
 }

@@ -52,6 +52,13 @@ impl Output {
         written.context("writing to stdout")
     }
 
+    /// Prints text on stderr, beside the report.
+    pub(super) fn aside(&self, text: &str) {
+        let _ = self
+            .bar
+            .suspend(|| writeln!(std::io::stderr().lock(), "{}", text.trim_end()));
+    }
+
     pub(super) fn error(&self, error: &anyhow::Error) {
         self.bar.finish_and_clear();
         // There is nobody left to tell when stderr is gone too.

@@ -1,0 +1,205 @@
+//! `aphelion infer`: everything in one process.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use aphelion::driver::compile::compile;
+use aphelion::driver::infer::{Job, infer};
+use aphelion::driver::model::Model;
+use aphelion::driver::{DriverError, data, roles};
+use aphelion::report::InferReport;
+use aphelion_runtime::exec::{ServerOptions, write_trace};
+use clap::Args;
+
+use super::decrypt::write_outputs;
+use super::options::CompileArgs;
+use super::output::{Output, bytes, optional, pairs, seconds, table};
+use super::parse;
+
+const EXAMPLES: &str = "\
+Examples:
+  aphelion infer examples/models/lenet_sq.onnx --input examples/data/mnist_test.npz --samples 3
+  aphelion infer model.onnx --input x.npy --output y.npy --calibrate data.npz --precision 12
+  aphelion infer model.onnx --input test.npz --labels test.npz:y --calibrate train.npz --json";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Infer {
+    /// The model, .onnx or .aph-model.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// One input, or several along the first axis: X.npy, X.npz or X.npz:ARRAY; NAME=FILE for each of several inputs.
+    #[arg(long, value_name = "X.npy", required = true)]
+    input: Vec<String>,
+    /// Takes the first N samples only.
+    #[arg(long, value_name = "N")]
+    samples: Option<usize>,
+    /// Where to write the results; with several outputs, one file each, Y.NAME.npy.
+    #[arg(long, value_name = "Y.npy")]
+    output: Option<PathBuf>,
+    /// One class per sample, to count right predictions.
+    #[arg(long, value_name = "FILE.npz:y")]
+    labels: Option<String>,
+    /// Memory for weights encoded ahead; the rest is encoded at every use.
+    #[arg(long, value_name = "SIZE", default_value = "8G", value_parser = parse::size)]
+    weight_memory: u64,
+    /// Writes a trace for Perfetto or Chrome.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Keys and encryptions from a number, for tests: they protect nothing.
+    #[arg(long, hide = true)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    compile: CompileArgs,
+}
+
+impl Infer {
+    pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
+        let model = Model::load(&self.model)?;
+        let mut samples = data::load_samples(&self.input, &model.inputs())?;
+        let (cx, calibration) = self.compile.context(&model, &samples, output)?;
+        samples.truncate(self.samples.unwrap_or(usize::MAX));
+        let mut labels = self.labels.as_deref().map(data::load_labels).transpose()?;
+        if let Some(labels) = &mut labels {
+            if labels.len() < samples.len() {
+                let message = format!("{} labels for {} samples", labels.len(), samples.len());
+                return Err(DriverError::BadInput(message).into());
+            }
+            labels.truncate(samples.len());
+        }
+        let compilation = compile(&model, &cx, output, &mut |pass, graph| {
+            self.compile.dump(output, pass, graph)
+        })?;
+        let job = Job {
+            model: &model,
+            compilation: &compilation,
+            samples: &samples,
+            labels: labels.as_deref(),
+            calibration,
+            options: ServerOptions {
+                weight_bytes: self.weight_memory,
+            },
+        };
+        let inference = infer(&job, &mut roles::random_source(self.seed)?, output)?;
+        if let Some(path) = &self.output {
+            let ports = &compilation.plan.client().outputs;
+            let names = ports.iter().map(|port| port.name.as_str());
+            let ports: Vec<(&str, &[usize])> = names.zip(model.output_shapes()).collect();
+            write_outputs(path, &ports, &inference.outputs)?;
+        }
+        if let Some(path) = &self.trace {
+            let file = File::create(path).with_context(|| path.display().to_string())?;
+            write_trace(&mut BufWriter::new(file), &compilation.plan, &inference.profiles)?;
+        }
+        output.report(&inference.report, |report| {
+            let shown = |outputs: &[Vec<f64>]| -> String {
+                let values = outputs.iter().flatten().take(10).map(|value| format!("{value:.4}"));
+                values.collect::<Vec<_>>().join(" ")
+            };
+            let results = inference.outputs.iter().zip(&inference.clear).take(3).enumerate();
+            let results = results.map(|(number, (encrypted, clear))| {
+                format!(
+                    "sample {number}\n  encrypted  {}\n  clear      {}\n",
+                    shown(encrypted),
+                    shown(clear)
+                )
+            });
+            format!("{}\n{}", results.collect::<String>(), text(report))
+        })
+    }
+}
+
+fn text(report: &InferReport) -> String {
+    let (params, counts, time) = (&report.params, &report.counts, &report.time_s);
+    let mut lines = pairs(&[
+        ("model", report.model.clone()),
+        (
+            "parameters",
+            format!(
+                "N = 2^{}, {} levels, {:.0} + {:.0} bits, scale {} bits, dnum {}",
+                params.log_n, params.levels, params.log_q, params.log_p, params.scale_bits, params.dnum
+            ),
+        ),
+        (
+            "security",
+            match params.secure {
+                true => format!("{} bits", optional(params.security_bits.map(f64::round))),
+                false => "NONE DEMANDED: for tests only".to_string(),
+            },
+        ),
+        (
+            "operations",
+            format!(
+                "{} rotations ({} hoisted), {} + {} products, {} rescales, {} bootstraps",
+                counts.rotations,
+                counts.hoisted_rotations,
+                counts.ct_mults,
+                counts.pt_mults,
+                counts.rescales,
+                counts.bootstraps
+            ),
+        ),
+        (
+            "evaluation keys",
+            format!("{}, {}", report.keys.count, bytes(report.keys.bytes)),
+        ),
+        (
+            "time",
+            format!(
+                "compile {}, keys {}, weights {}, encrypt {}, evaluate {} (predicted {}), decrypt {}",
+                seconds(time.compile),
+                seconds(time.keygen),
+                seconds(time.encode),
+                seconds(time.encrypt),
+                seconds(time.evaluate),
+                optional(report.predicted_evaluate_s.map(seconds)),
+                seconds(time.decrypt)
+            ),
+        ),
+        (
+            "memory",
+            format!(
+                "{} at most, {} of it encoded weights; {} up, {} down per sample",
+                optional(report.peak_rss_bytes.map(bytes)),
+                bytes(report.encoded_bytes),
+                bytes(report.upload_bytes as u64),
+                bytes(report.download_bytes as u64)
+            ),
+        ),
+        (
+            "error",
+            format!(
+                "{:.2e} at most, {:.2e} on average, {:.1} bits (predicted {})",
+                report.error.max_abs,
+                report.error.mean_abs,
+                report.error.bits,
+                optional(report.predicted_bits.map(|bits| format!("{bits:.1}")))
+            ),
+        ),
+        (
+            "same class",
+            format!(
+                "{} of {} samples",
+                report.argmax_agreement.same, report.argmax_agreement.total
+            ),
+        ),
+    ]);
+    if let Some(accuracy) = &report.accuracy {
+        lines.push_str(&format!(
+            "right class      {} in the clear, {} encrypted, of {}\n",
+            accuracy.clear, accuracy.encrypted, accuracy.total
+        ));
+    }
+    lines.push('\n');
+    let mut rows = vec![["layer", "time"].map(String::from).to_vec()];
+    rows.extend(
+        report
+            .layers_s
+            .iter()
+            .map(|(origin, time)| vec![origin.clone(), seconds(*time)]),
+    );
+    lines.push_str(&table(&rows));
+    lines
+}

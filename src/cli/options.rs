@@ -1,0 +1,134 @@
+//! Options of everything that compiles.
+
+use std::ops::Range;
+
+use aphelion::driver::Observer;
+use aphelion::driver::data::{self, Sample};
+use aphelion::driver::model::Model;
+use aphelion::report::Calibration;
+use aphelion_passes::pipeline::{AnyGraph, PASSES};
+use aphelion_passes::{CompileOptions, PassCx, Target};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+
+use super::output::Output;
+use super::parse;
+
+/// What security to demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum SecurityLevel {
+    /// 128 bits against classical attacks.
+    #[value(name = "128")]
+    Bits128,
+    /// None: for tests only.
+    None,
+}
+
+#[derive(Args)]
+#[command(next_help_heading = "Compilation")]
+pub(super) struct CompileArgs {
+    /// Samples to take ranges from: C.npy, C.npz or C.npz:ARRAY; NAME=FILE for each of several inputs.
+    #[arg(long, value_name = "C.npz")]
+    calibrate: Vec<String>,
+    /// Only these rows of the samples, A up to B.
+    #[arg(long, value_name = "A..B", value_parser = parse::rows, requires = "calibrate")]
+    calibrate_rows: Option<Range<usize>>,
+    /// Interval of every input element, where there are no samples.
+    #[arg(long, value_name = "LOW..HIGH", value_parser = parse::interval, allow_hyphen_values = true, conflicts_with = "calibrate")]
+    input_range: Option<(f64, f64)>,
+    /// Ranges found are widened by this factor.
+    #[arg(long, value_name = "FACTOR", default_value_t = CompileOptions::default().range_margin)]
+    range_margin: f64,
+    /// Asked precision: -log2 of the largest error relative to the largest output.
+    #[arg(long, value_name = "BITS", conflicts_with = "agreement")]
+    precision: Option<f64>,
+    /// Asked agreement of predicted classes with the exact model, over the samples.
+    #[arg(long, value_name = "PCT")]
+    agreement: Option<f64>,
+    /// Most memory that evaluation keys may take.
+    #[arg(long, value_name = "SIZE", value_parser = parse::size)]
+    max_key_memory: Option<u64>,
+    /// Ring degree as log2, instead of the cheapest.
+    #[arg(long, value_name = "LOG2")]
+    log_n: Option<u32>,
+    /// Slots per ciphertext, a power of two, instead of the cheapest number.
+    #[arg(long, value_name = "N")]
+    slots: Option<usize>,
+    /// Security to demand; `none` is for tests only and marks the plan.
+    #[arg(long, value_enum, default_value_t = SecurityLevel::Bits128)]
+    security: SecurityLevel,
+    /// Leaves out a rewrite rule.
+    #[arg(long, value_name = "RULE")]
+    disable_rule: Vec<String>,
+    /// Prints the program after a pass on stderr.
+    #[arg(long, value_name = "PASS", value_parser = PossibleValuesParser::new(PASSES.iter().map(|pass| pass.name)))]
+    dump_after: Vec<String>,
+}
+
+impl CompileArgs {
+    /// The options, without any samples.
+    pub(super) fn options(&self, output: &Output) -> anyhow::Result<CompileOptions> {
+        if !(self.range_margin.is_finite() && self.range_margin >= 1.0) {
+            anyhow::bail!(aphelion::driver::DriverError::BadInput(format!(
+                "--range-margin {}: expected at least 1",
+                self.range_margin
+            )));
+        }
+        if self.security == SecurityLevel::None {
+            output.notice("--security none: the parameters protect nothing; for tests only");
+        }
+        Ok(CompileOptions {
+            target: match (self.precision, self.agreement) {
+                (Some(bits), _) => Target::Precision(bits),
+                (None, Some(percent)) => Target::Agreement(percent),
+                (None, None) => CompileOptions::default().target,
+            },
+            input_range: self.input_range,
+            range_margin: self.range_margin,
+            max_key_bytes: self.max_key_memory,
+            allow_insecure: self.security == SecurityLevel::None,
+            log_n: self.log_n,
+            slots: self.slots,
+            disabled_rules: self.disable_rule.iter().cloned().collect(),
+        })
+    }
+
+    /// What the passes are told. Without samples or range, `fallback` samples stand in, if there are any.
+    pub(super) fn context(
+        &self,
+        model: &Model,
+        fallback: &[Sample],
+        output: &Output,
+    ) -> anyhow::Result<(PassCx, Calibration)> {
+        let mut calibration = Calibration {
+            source: "none".into(),
+            rows: 0,
+        };
+        let mut samples = Vec::new();
+        if !self.calibrate.is_empty() {
+            samples = data::load_samples(&self.calibrate, &model.inputs())?;
+            if let Some(range) = &self.calibrate_rows {
+                samples = data::rows(samples, range)?;
+            }
+            calibration.source = self.calibrate.join(", ");
+        } else if self.input_range.is_none() && model.input_ranges.is_empty() && !fallback.is_empty() {
+            output.notice("no --calibrate: ranges are taken from the rows of --input");
+            samples = fallback.to_vec();
+            calibration.source = "input".into();
+        }
+        calibration.rows = samples.len();
+        let options = self.options(output)?;
+        let samples = samples.into_iter().map(|sample| sample.concat()).collect();
+        Ok((PassCx { options, samples }, calibration))
+    }
+
+    /// Prints what a pass made, if that was asked for.
+    pub(super) fn dump(&self, output: &Output, pass: &str, graph: &AnyGraph) {
+        if self.dump_after.iter().any(|name| name == pass) {
+            match graph.print() {
+                Ok(text) => output.aside(&text),
+                Err(error) => output.notice(&format!("{pass}: {error}")),
+            }
+        }
+    }
+}
