@@ -59,6 +59,7 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
             Target::Precision(bits) => bits,
             Target::Agreement(_) => AGREEMENT_BITS,
         };
+    let mut precision = precision::Precision::new(cx, &graph)?;
     let mut best_bits = f64::NEG_INFINITY;
     let mut refused: Vec<ParameterSpec> = Vec::new();
     for (prediction, spec) in priced {
@@ -67,10 +68,10 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
         if refused.iter().any(is_noisier) {
             continue;
         }
-        graph.attrs.parameters = Some(spec.clone());
-        let bits = precision::predicted_bits(cx, &graph)?;
+        let bits = precision.bits(&spec)?;
         if let Some(bits) = bits.filter(|bits| *bits >= needed_bits) {
             let stats = stats(cx, &workload, &keys, &spec, &prediction, bits)?;
+            graph.attrs.parameters = Some(spec);
             return Ok((graph, stats));
         }
         best_bits = best_bits.max(bits.unwrap_or(f64::NEG_INFINITY));

@@ -2,7 +2,7 @@
 
 use crate::{PassCx, PassError};
 use aphelion_ir::Graph;
-use aphelion_ir::ckks::{Ckks, CkksOp, Interpreter, Noise};
+use aphelion_ir::ckks::{Ckks, CkksOp, Interpreter, Noise, ParameterSpec};
 use std::collections::BTreeMap;
 
 /// Samples that are run.
@@ -13,30 +13,52 @@ const SEEDS: std::ops::Range<u64> = 0..2;
 /// Inputs by name.
 type Inputs = BTreeMap<String, Vec<f64>>;
 
-/// Precision of the results in bits: -log2 of the largest error relative to the largest result, over some samples and
-/// noisy runs. `None` when a value does not fit its modulus.
-///
-/// # Errors
-/// When the exact program cannot be interpreted, or a sample does not fit its input.
-pub(super) fn predicted_bits(cx: &PassCx, graph: &Graph<Ckks>) -> Result<Option<f64>, PassError> {
-    let interpreter = Interpreter::new(graph)?;
-    let (mut error, mut size) = (0.0f64, 0.0f64);
-    for inputs in samples(cx, graph)? {
-        let exact = interpreter.evaluate(&inputs, Noise::Off)?.concat();
-        size = exact.iter().fold(size, |size, x| size.max(x.abs()));
-        for seed in SEEDS {
-            // The exact run succeeded, so all that noise can add is a value too large for its modulus.
-            let Ok(noisy) = interpreter.evaluate(&inputs, Noise::Seeded(seed)) else {
-                return Ok(None);
-            };
-            let differences = exact
-                .iter()
-                .zip(noisy.concat())
-                .map(|(exact, noisy)| (exact - noisy).abs());
-            error = differences.fold(error, f64::max);
-        }
+/// A program with its exact results on some samples.
+pub(super) struct Precision<'a> {
+    interpreter: Interpreter<'a>,
+    /// Inputs with exact results, all of them in a row.
+    runs: Vec<(Inputs, Vec<f64>)>,
+}
+
+impl<'a> Precision<'a> {
+    /// Runs the program on the samples of `cx`.
+    ///
+    /// # Errors
+    /// When the program cannot be interpreted, or a sample does not fit its input.
+    pub(super) fn new(cx: &PassCx, graph: &'a Graph<Ckks>) -> Result<Self, PassError> {
+        let interpreter = Interpreter::new(graph)?;
+        let run = |inputs: Inputs| {
+            let exact = interpreter.evaluate(&inputs, Noise::Off)?.concat();
+            Ok::<_, PassError>((inputs, exact))
+        };
+        let runs = samples(cx, graph)?.into_iter().map(run).collect::<Result<_, _>>()?;
+        Ok(Precision { interpreter, runs })
     }
-    Ok(Some((size / error).log2()))
+
+    /// Precision of the results under `spec` in bits: -log2 of the largest error relative to the largest result, over
+    /// all samples and seeds. `None` when a value does not fit its modulus.
+    ///
+    /// # Errors
+    /// When the parameters are out of all proportion.
+    pub(super) fn bits(&mut self, spec: &ParameterSpec) -> Result<Option<f64>, PassError> {
+        self.interpreter.set_parameters(spec)?;
+        let (mut error, mut size) = (0.0f64, 0.0f64);
+        for (inputs, exact) in &self.runs {
+            size = exact.iter().fold(size, |size, x| size.max(x.abs()));
+            for seed in SEEDS {
+                // The exact run succeeded, so all that noise can add is a value too large for its modulus.
+                let Ok(noisy) = self.interpreter.evaluate(inputs, Noise::Seeded(seed)) else {
+                    return Ok(None);
+                };
+                let differences = exact
+                    .iter()
+                    .zip(noisy.concat())
+                    .map(|(exact, noisy)| (exact - noisy).abs());
+                error = differences.fold(error, f64::max);
+            }
+        }
+        Ok(Some((size / error).log2()))
+    }
 }
 
 /// Calibration samples, or without any, values spread over the whole range of every input.

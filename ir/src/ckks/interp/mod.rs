@@ -13,7 +13,7 @@ mod transform;
 
 use self::errors::Errors;
 use super::noise::NoiseModel;
-use super::{Ckks, CkksOp};
+use super::{Ckks, CkksOp, ParameterSpec};
 use crate::error::IrError;
 use crate::graph::{Graph, Node, ValueId};
 use crate::slot::{Diagonals, Layout, PlainTensor};
@@ -47,14 +47,16 @@ impl<'a> Interpreter<'a> {
     /// # Errors
     /// When a constant cannot be read, a kernel is malformed, or the parameters of the graph are.
     pub fn new(graph: &'a Graph<Ckks>) -> Result<Self, IrError> {
-        let model = graph.attrs.parameters.as_ref().map(NoiseModel::new).transpose();
         let mut interpreter = Interpreter {
             graph,
             live: graph.live(),
-            model: model.map_err(|message| IrError::interpret(&Default::default(), message))?,
+            model: None,
             diagonals: BTreeMap::new(),
             plains: BTreeMap::new(),
         };
+        if let Some(spec) = &graph.attrs.parameters {
+            interpreter.set_parameters(spec)?;
+        }
         let plain = |value: &PlainTensor, layout: &Layout| {
             Ok::<_, IrError>(layout.pack(&value.values(&layout.shape, &graph.constants)?))
         };
@@ -71,6 +73,16 @@ impl<'a> Interpreter<'a> {
             }
         }
         Ok(interpreter)
+    }
+
+    /// Takes the noise of other parameters than the graph's.
+    ///
+    /// # Errors
+    /// When the parameters are out of all proportion.
+    pub fn set_parameters(&mut self, spec: &ParameterSpec) -> Result<(), IrError> {
+        let model = NoiseModel::new(spec).map_err(|message| IrError::interpret(&Default::default(), message))?;
+        self.model = Some(model);
+        Ok(())
     }
 
     /// Evaluates the graph on `inputs` (tensors by name, row-major, in units of the model) and returns its results in
