@@ -4,7 +4,7 @@ mod support;
 
 use aphelion_ir::Graph;
 use aphelion_ir::nn::{Nn, NnOp};
-use aphelion_ir::slot::{ClientOp, Interpreter, Slot};
+use aphelion_ir::slot::{ClientOp, Interpreter, Slot, SlotOp};
 use aphelion_passes::bsgs::RotationCost;
 use aphelion_passes::{CompileOptions, PassCx, PassError, lower_to_slot};
 use std::fmt::Write;
@@ -283,4 +283,30 @@ fn lowering_is_deterministic() {
     let graph = support::cnn1d();
     let text = |graph| aphelion_ir::text::print_graph(&lower(graph, None)).expect("prints");
     assert_eq!(text(&graph), text(&graph));
+}
+
+#[test]
+fn a_quartic_per_channel_takes_three_levels() {
+    // ((c4 x^2 + c2) x^2) + (c1 x + c0) between two convolutions: norms must not cost levels.
+    let (mut net, x) = Net::new("quartic", &[1, 2, 8, 8]);
+    let x = net.conv(x, 4, &[3, 3], 1, 1);
+    let mut constant = || net.constant(&[1, 4, 1, 1], 400);
+    let (c0, c1, c2, c4) = (constant(), constant(), constant(), constant());
+    let square = net.square(x);
+    let bracket = net.push("Mul", NnOp::Mul { a: c4, b: square });
+    let bracket = net.push("Add", NnOp::Add { a: bracket, b: c2 });
+    let even = net.push("Mul", NnOp::Mul { a: bracket, b: square });
+    let odd = net.push("Mul", NnOp::Mul { a: c1, b: x });
+    let odd = net.push("Add", NnOp::Add { a: odd, b: c0 });
+    let sum = net.push("Add", NnOp::Add { a: even, b: odd });
+    let y = net.conv(sum, 2, &[3, 3], 1, 1);
+    let graph = net.finish(y);
+    let lowered = check(&graph, Some(1024));
+    let (_, stats) = lower_to_slot::run(&PassCx::default(), graph).expect("lowers");
+    assert_eq!(stats.0["depth"], 5.0);
+    let n_scalars = lowered
+        .iter()
+        .filter(|(_, node)| matches!(node.op, SlotOp::MulScalar { .. }))
+        .count();
+    assert_eq!((stats.0["linear_ops"], n_scalars), (2.0, 0));
 }

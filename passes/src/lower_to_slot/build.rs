@@ -1,6 +1,6 @@
 //! nn graph -> stages: chains of linear ops become affine forms, every other op a stage; norms are settled.
 
-use super::form::{Form, StageId, compose, is_heavy, is_identity};
+use super::form::{Form, StageId, Term, compose, is_element_wise, is_heavy, is_identity, is_permutation};
 use super::linear::{linear_map, scale_by};
 use super::scaling::Scalings;
 use super::stage::{Scaling, Stage, StageKind, StageOutput, Stages};
@@ -150,7 +150,8 @@ impl Builder<'_> {
     fn operand(&mut self, x: ValueId, map: &LinearMap) -> Result<Form, PassError> {
         let form = self.form(x);
         let is_shared = self.n_users[x.index()] > 1 && form.is_heavy();
-        let must_weigh = is_heavy(map) && (form.is_heavy() || form.terms.len() > 1);
+        let is_cheap = is_permutation(map) || is_element_wise(map);
+        let must_weigh = (is_heavy(map) && form.is_heavy()) || (!is_cheap && form.terms.len() > 1);
         if self.scalings.get(x).is_none() || !(is_shared || must_weigh) {
             return Ok(form);
         }
@@ -160,7 +161,7 @@ impl Builder<'_> {
             let (mut fused, mut apart) = (0, n_non_zeros(map)?);
             for term in &form.terms {
                 fused += n_non_zeros(&compose(&term.map, map))?;
-                apart += if is_identity(&term.map) {
+                apart += if is_element_wise(&term.map) {
                     0
                 } else {
                     n_non_zeros(&term.map)?
@@ -174,7 +175,10 @@ impl Builder<'_> {
     /// The form of `x`, computed: from now on users read the stage.
     fn materialised(&mut self, x: ValueId) -> Result<Form, PassError> {
         let form = self.form(x);
-        let scaling = self.scalings.needed(x, self.graph.origin(x))?;
+        let mut scaling = self.scalings.needed(x, self.graph.origin(x))?;
+        if !self.scalings.is_exact(x) {
+            scaling = self.without_a_level(&form, scaling);
+        }
         let stage = self.stage_of(&form, scaling);
         let form = Form::source(stage, &form.shape, &form.origin);
         self.forms[x.index()] = Some(form.clone());
@@ -240,8 +244,24 @@ impl Builder<'_> {
         {
             return Ok(stage);
         }
-        let scaling = self.scalings.needed(value, self.graph.origin(value))?;
-        Ok(self.stage_of(&form, about_zero(scaling)))
+        let scaling = about_zero(self.scalings.needed(value, self.graph.origin(value))?);
+        Ok(self.stage_of(&form, self.without_a_level(&form, scaling)))
+    }
+
+    /// `scaling`, or the norm of a source that the form adds as it is, if another norm would take one more level and
+    /// slots stay in [-2, 2].
+    fn without_a_level(&self, form: &Form, scaling: Scaling) -> Scaling {
+        let source = |term: &Term| &self.stages[term.source.0];
+        let (as_is, mapped): (Vec<&Term>, Vec<&Term>) = form.terms.iter().partition(|term| is_identity(&term.map));
+        let deepest = |terms: &[&Term]| terms.iter().map(|term| source(term).depth).max();
+        let takes_a_level = deepest(&as_is) > deepest(&mapped);
+        let norms = as_is.iter().filter(|term| Some(source(term).depth) == deepest(&as_is));
+        let norm = norms.map(|term| source(term).scaling.norm).fold(0.0, f64::max);
+        if takes_a_level && scaling.norm <= 2.0 * norm {
+            Scaling { norm, ..scaling }
+        } else {
+            scaling
+        }
     }
 
     fn sum(&mut self, id: ValueId, a: ValueId, b: ValueId, sign: f64) -> Result<Form, PassError> {

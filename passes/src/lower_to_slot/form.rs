@@ -227,7 +227,7 @@ pub fn is_element_wise(map: &LinearMap) -> bool {
 }
 
 /// Whether the map only moves elements, each to one place.
-fn is_permutation(map: &LinearMap) -> bool {
+pub fn is_permutation(map: &LinearMap) -> bool {
     match map {
         LinearMap::Compose { maps } => maps.iter().all(is_permutation),
         LinearMap::Reshape { .. } | LinearMap::Transpose { .. } => true,

@@ -36,6 +36,8 @@ pub use costs::LinearCost;
 
 /// Fewest slots that are considered; a program in fewer gains nothing.
 const MIN_LOG_SLOTS: u32 = 10;
+/// Fewer slots than put the largest tensor into 2^this ciphertexts are not considered: every op costs so many times more.
+const MAX_LOG_CTS: u32 = 1;
 /// Largest ring degree that is considered.
 const MAX_LOG_N: u32 = 16;
 /// Bits of a level, and of all the rest of the modulus, for a first guess of the ring degree.
@@ -98,9 +100,12 @@ fn choose_slots(cx: &PassCx, stages: &Stages, costs: &mut Costs<'_>) -> Result<(
     let choices = match cx.options.slots {
         Some(slots) if slots.is_power_of_two() => vec![slots],
         Some(slots) => return Err(PassError::BadInput(format!("{slots} slots are no power of two"))),
-        None => (MIN_LOG_SLOTS.min(log_n - 1)..log_n)
-            .map(|log_slots| 1 << log_slots)
-            .collect(),
+        None => {
+            let sizes = stages.stages.iter().map(|stage| stage.shape.iter().product::<usize>());
+            let largest = sizes.max().unwrap_or(1).next_power_of_two().trailing_zeros();
+            let least = MIN_LOG_SLOTS.max(largest.saturating_sub(MAX_LOG_CTS)).min(log_n - 1);
+            (least..log_n).map(|log_slots| 1 << log_slots).collect()
+        }
     };
     let mut best: Option<(usize, Assignment)> = None;
     for slots in choices {

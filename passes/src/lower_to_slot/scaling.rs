@@ -9,9 +9,14 @@ use aphelion_ir::{Graph, Origin, ValueId};
 /// Points at which the range of a polynomial is taken where none is given.
 const POLY_SAMPLES: usize = 1024;
 
+/// Norms are raised by no more than this: the bits of precision that a level may cost.
+const MAX_LIFT: f64 = 256.0;
+
 /// The scaling of every value whose range is known.
 pub struct Scalings {
     known: Vec<Option<Scaling>>,
+    /// Whether a polynomial asks for just this scaling.
+    is_argument: Vec<bool>,
 }
 
 impl Scalings {
@@ -45,12 +50,67 @@ impl Scalings {
                 });
             }
         }
-        Scalings { known }
+        let mut scalings = Scalings { known, is_argument };
+        scalings.lift_factors(graph);
+        scalings
+    }
+
+    /// Raises norms of factors so that a product that is added to something has the norm of the sum: else the product
+    /// would take a level to get there. In `(c2 x^2 + c1) x^2 + c0 x` the bracket is such a factor.
+    fn lift_factors(&mut self, graph: &Graph<Nn>) {
+        let users = graph.users();
+        let is_product = |value: ValueId| match graph.op(value) {
+            NnOp::Mul { a, b } => {
+                let is_constant = |x: &ValueId| matches!(graph.op(*x), NnOp::Constant { .. });
+                Some((*a, *b)).filter(|_| !is_constant(a) && !is_constant(b))
+            }
+            _ => None,
+        };
+        // The norm of a product follows from its factors.
+        let mut norms: Vec<Option<f64>> = vec![None; graph.len()];
+        for (id, _) in graph.iter() {
+            norms[id.index()] = match is_product(id) {
+                Some((a, b)) => norms[a.index()].zip(norms[b.index()]).map(|(a, b)| a * b),
+                None => self.get(id).map(|scaling| scaling.norm),
+            };
+        }
+        for (sum, node) in graph.iter() {
+            let (NnOp::Add { a, b } | NnOp::Sub { a, b }) = &node.op else {
+                continue;
+            };
+            for product in [*a, *b] {
+                let Some((left, right)) = is_product(product).filter(|(a, b)| a != b) else {
+                    continue;
+                };
+                let is_free = |factor: ValueId| {
+                    let is_sum = matches!(graph.op(factor), NnOp::Add { .. } | NnOp::Sub { .. });
+                    is_sum && users[factor.index()].len() == 1 && !self.is_exact(factor)
+                };
+                let Some((factor, other)) = [(left, right), (right, left)].into_iter().find(|(f, _)| is_free(*f))
+                else {
+                    continue;
+                };
+                let (Some(wanted), Some(own), Some(by)) =
+                    (norms[sum.index()], norms[factor.index()], norms[other.index()])
+                else {
+                    continue;
+                };
+                let norm = wanted / by;
+                if users[product.index()].len() == 1 && (own..=own * MAX_LIFT).contains(&norm) {
+                    self.known[factor.index()] = Some(Scaling { norm, offset: 0.0 });
+                }
+            }
+        }
     }
 
     /// The scaling of `value`, if known.
     pub fn get(&self, value: ValueId) -> Option<Scaling> {
         self.known[value.index()]
+    }
+
+    /// Whether the scaling of `value` is no mere bound: a polynomial is to be evaluated on it.
+    pub fn is_exact(&self, value: ValueId) -> bool {
+        self.is_argument[value.index()]
     }
 
     /// The scaling of `value`.
