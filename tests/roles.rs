@@ -8,6 +8,8 @@ use aphelion_frontend::data::{Precision, load, write_npy};
 use aphelion_ir::ckks::{Bsgs, Ckks, CkksOp, ParameterSpec, Secret};
 use aphelion_ir::slot::{Kernel, Layout, LinearMap};
 use aphelion_ir::{ConstantPool, Graph, Origin, Tensor};
+use aphelion_runtime::ckks::params::{ChainRequest, ParametersLiteral, SecretDistribution, Security};
+use aphelion_runtime::plan::Report;
 
 const SLOTS: usize = 256;
 const N_IN: usize = 8;
@@ -71,11 +73,20 @@ fn write_plan(folder: &Path) -> PathBuf {
         n_special: 1,
         secret: Secret::UniformTernary {},
     });
+    let parameters = ParametersLiteral::choose(&ChainRequest {
+        log_n: 10,
+        levels: 2,
+        log_scale: 38.0,
+        log_q0: 46.0,
+        dnum: 3,
+        secret: SecretDistribution::UniformTernary,
+        security: Security::None,
+    });
     let info = PlanInfo {
+        parameters: parameters.unwrap(),
         model_hash: "feed".into(),
         input_ranges: [("x".to_string(), (-1.0, 1.0))].into(),
-        allow_insecure: true,
-        ..PlanInfo::default()
+        report: Report::default(),
     };
     let path = folder.join("small.aph");
     plan(&graph, &info).unwrap().write(&path).unwrap();

@@ -7,9 +7,10 @@ use aphelion_backends::cpu::{PlanInfo, plan};
 use aphelion_ir::ckks::{Bsgs, Ckks, CkksOp, ParameterSpec, Secret};
 use aphelion_ir::slot::{Basis, ClientOp, Kernel, Layout, LinearMap, PlainTensor, Polynomial};
 use aphelion_ir::{ConstantPool, Graph, Origin, Tensor, ValueId};
+use aphelion_runtime::ckks::params::{ChainRequest, ParametersLiteral, SecretDistribution, Security};
 use aphelion_runtime::client::Client;
 use aphelion_runtime::exec::{Server, ServerOptions};
-use aphelion_runtime::plan::{Counts, Plan};
+use aphelion_runtime::plan::{Counts, Plan, Report};
 use aphelion_runtime::ring::SecretRng;
 
 const SLOTS: usize = 256;
@@ -132,12 +133,21 @@ impl Builder {
     }
 }
 
-fn info() -> PlanInfo {
+fn info(levels: usize, security: Security) -> PlanInfo {
+    let parameters = ParametersLiteral::choose(&ChainRequest {
+        log_n: 10,
+        levels,
+        log_scale: 38.0,
+        log_q0: 46.0,
+        dnum: levels + 1,
+        secret: SecretDistribution::UniformTernary,
+        security,
+    });
     PlanInfo {
+        parameters: parameters.unwrap(),
         model_hash: "feed".into(),
         input_ranges: BTreeMap::from([("x".to_string(), (-2.0, 2.0))]),
-        allow_insecure: true,
-        ..PlanInfo::default()
+        report: Report::default(),
     }
 }
 
@@ -193,7 +203,10 @@ fn an_mlp_computes_what_its_graph_says() {
         doubled(weights(5, 4, 4)[..5].to_vec()),
     );
     let expected: Vec<f64> = logits.iter().map(|logit| 3.0 * logit).collect();
-    assert_close(&encrypted(&plan(&mlp(), &info()).unwrap(), &x), &expected);
+    assert_close(
+        &encrypted(&plan(&mlp(), &info(3, Security::None)).unwrap(), &x),
+        &expected,
+    );
 }
 
 /// One line per instruction: results, op, operands, origin.
@@ -225,7 +238,7 @@ fn listing(plan: &Plan) -> String {
 
 #[test]
 fn the_program_of_an_mlp() {
-    let plan = plan(&mlp(), &info()).unwrap();
+    let plan = plan(&mlp(), &info(3, Security::None)).unwrap();
     let counts = Counts::of_program(plan.program());
     let keys = &plan.client().keys;
     insta::assert_snapshot!(format!(
@@ -239,7 +252,7 @@ fn the_program_of_an_mlp() {
 
 #[test]
 fn equal_graphs_give_equal_bytes() {
-    let bytes = || plan(&mlp(), &info()).unwrap().to_bytes().unwrap();
+    let bytes = || plan(&mlp(), &info(3, Security::None)).unwrap().to_bytes().unwrap();
     let first = bytes();
     assert_eq!(first, bytes());
     let reread = Plan::from_bytes(&first).unwrap();
@@ -278,7 +291,7 @@ fn delayed_rescales_are_placed_where_the_runtime_has_them() {
     let right = b.push(CkksOp::Rotate { x: sum, by: 6 });
     let both = b.push(CkksOp::Add { a: left, b: right });
     let low = b.push(CkksOp::DropLevel { x: both, to: 0 });
-    let plan = plan(&b.output(low, 8, 1.0, vec![]), &info()).unwrap();
+    let plan = plan(&b.output(low, 8, 1.0, vec![]), &info(2, Security::None)).unwrap();
     let counts = Counts::of_program(plan.program());
     assert_eq!(
         (counts.hoisted_rotations - 3, counts.relinearizations),
@@ -320,7 +333,11 @@ fn polynomials_and_client_ops_run() {
         poly: poly(vec![0.0, 0.5]),
         at: 1,
     });
-    let plan = plan(&b.output(y, 4, 8.0, vec![ClientOp::Softmax { axis: 1 }]), &info()).unwrap();
+    let plan = plan(
+        &b.output(y, 4, 8.0, vec![ClientOp::Softmax { axis: 1 }]),
+        &info(4, Security::None),
+    )
+    .unwrap();
     let x = [0.3, -0.7, 0.9, 0.1];
     let t = |x: f64| 0.5 + 0.25 * x + 0.5 * (2.0 * x * x - 1.0) + 0.125 * (4.0 * x * x * x - 3.0 * x);
     let exps: Vec<f64> = x.iter().map(|x| (8.0 * 0.5 * t(*x)).exp()).collect();
@@ -333,7 +350,7 @@ fn what_cannot_run_is_named() {
     let mut b = Builder::new(2);
     let x = b.input(4, 1.0, 1);
     let y = b.push(CkksOp::Bootstrap { x, to: 2 });
-    let error = plan(&b.output(y, 4, 1.0, vec![]), &info()).unwrap_err();
+    let error = plan(&b.output(y, 4, 1.0, vec![]), &info(2, Security::None)).unwrap_err();
     assert!(matches!(error, BackendError::Unsupported { .. }));
     assert!(
         error.to_string().starts_with("`node1` (Test): bootstrapping"),
@@ -342,14 +359,16 @@ fn what_cannot_run_is_named() {
 
     let mut unfinished = mlp();
     unfinished.attrs.parameters = None;
-    assert!(matches!(plan(&unfinished, &info()), Err(BackendError::Unfinished(_))));
+    assert!(matches!(
+        plan(&unfinished, &info(3, Security::None)),
+        Err(BackendError::Unfinished(_))
+    ));
 
-    let insecure = plan(
-        &mlp(),
-        &PlanInfo {
-            allow_insecure: false,
-            ..info()
-        },
-    );
+    assert!(matches!(
+        plan(&mlp(), &info(2, Security::None)),
+        Err(BackendError::Unfinished(_))
+    ));
+
+    let insecure = plan(&mlp(), &info(3, Security::Classical128));
     assert!(insecure.unwrap_err().to_string().contains("128-bit security"));
 }

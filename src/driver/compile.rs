@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use aphelion_backends::cpu::{self, PlanInfo};
 use aphelion_passes::PassCx;
-use aphelion_passes::pipeline::{AnyGraph, PASSES, PassManager, PassReport};
+use aphelion_passes::pipeline::{self, AnyGraph, COMPILE, PassManager, PassReport};
 use aphelion_runtime::plan::{Plan, Report};
 
-use super::error::{DriverError, Result};
+use super::error::Result;
 use super::model::Model;
 use super::observer::Observer;
 
@@ -37,37 +37,30 @@ pub fn compile(
     observer.stage("compiling");
     let cx = with_declared_range(model, cx);
     let mut done = 0;
-    let mut manager = PassManager::new(&cx).on_pass(|name, graph| {
+    let manager = PassManager::new(&cx).on_pass(|name, graph| {
         done += 1;
-        observer.progress(f64::from(done) / (PASSES.len() + 1) as f64);
+        observer.progress(f64::from(done) / (COMPILE.len() + 1) as f64);
         on_pass(name, graph);
     });
-    let names: Vec<&str> = PASSES.iter().map(|pass| pass.name).collect();
-    let graph = manager.run(&names, AnyGraph::Nn(model.graph.clone()))?;
-    let passes = manager.reports().to_vec();
-    drop(manager);
-    let AnyGraph::Ckks(graph) = graph else {
-        let message = format!("the pipeline ends in dialect {}, not in ckks", graph.dialect());
-        return Err(DriverError::BadInput(message));
-    };
-    let statistic = |name: &str| passes.iter().rev().find_map(|pass| pass.stats.0.get(name)).copied();
+    let compiled = pipeline::compile(manager, model.graph.clone())?;
     let info = PlanInfo {
+        parameters: compiled.parameters,
         model_hash: model.hash.clone(),
         input_ranges: input_ranges(model, &cx),
-        allow_insecure: cx.options.allow_insecure,
         report: Report {
-            predicted_evaluate_s: statistic("predicted_s"),
-            predicted_bits: statistic("predicted_bits"),
-            passes: passes
+            predicted_evaluate_s: Some(compiled.report.predicted_evaluate_s),
+            predicted_bits: Some(compiled.report.predicted_bits),
+            passes: compiled
+                .passes
                 .iter()
                 .map(|pass| (pass.name.to_string(), pass.stats.0.clone()))
                 .collect(),
         },
     };
     Ok(Compilation {
-        plan: cpu::plan(&graph, &info)?,
+        plan: cpu::plan(&compiled.ckks, &info)?,
         seconds: start.elapsed().as_secs_f64(),
-        passes,
+        passes: compiled.passes,
     })
 }
 

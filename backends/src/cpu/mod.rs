@@ -1,6 +1,6 @@
 //! The CPU backend: a `ckks` graph becomes a plan for the runtime's executor.
 //!
-//! In:     a verified graph whose attributes hold parameters, output layouts and output scales
+//! In:     a verified graph whose attributes hold parameters, output layouts and output scales; its primes
 //! Out:    a plan that passed the runtime's own validation
 //! Method: bundles become registers of single ciphertexts; plaintexts and diagonals are laid out in slots; rotations of
 //!         one value become one hoisted instruction; a product's rescale is merged into the instruction before it where
@@ -9,7 +9,6 @@
 
 mod constants;
 mod emit;
-mod parameters;
 mod pending;
 mod ports;
 
@@ -17,20 +16,21 @@ use std::collections::BTreeMap;
 
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Ckks, CkksOp};
+use aphelion_runtime::ckks::params::{Parameters, ParametersLiteral};
 use aphelion_runtime::plan::{ClientPart, ModelInfo, Plan, Program, Report};
 
 use crate::error::BackendError;
 use emit::Emitter;
 
 /// What a plan says besides the program.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PlanInfo {
+    /// The primes that the graph's parameter specification stands for.
+    pub parameters: ParametersLiteral,
     /// BLAKE3 of the model file in hexadecimal digits.
     pub model_hash: String,
     /// For inputs by name, the interval (low, high) that the program was made for.
     pub input_ranges: BTreeMap<String, (f64, f64)>,
-    /// Whether parameters below 128-bit security are accepted; for tests only.
-    pub allow_insecure: bool,
     /// Predictions and statistics.
     pub report: Report,
 }
@@ -41,6 +41,7 @@ pub struct PlanInfo {
 /// When the graph lacks parameters or packing, has an op the runtime does not run, or a constant cannot be read.
 pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> {
     graph.verify()?;
+    check_parameters(graph, &info.parameters)?;
     let live = graph.live();
     let mut emitter = Emitter::new(graph, &live)?;
     for (id, node) in graph.iter() {
@@ -62,7 +63,7 @@ pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> 
             name: graph.name.clone(),
             hash: info.model_hash.clone(),
         },
-        parameters: parameters::literal(graph, info.allow_insecure)?,
+        parameters: info.parameters.clone(),
         inputs: ports::inputs(graph, &info.input_ranges),
         outputs: ports::outputs(graph)?,
         keys: emitter.keys,
@@ -76,4 +77,21 @@ pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> 
         report: info.report.clone(),
     };
     Ok(Plan::new(client, program, emitter.constants.finish()?)?)
+}
+
+/// Refuses primes of another specification, and what is insecure or inconsistent now, not when keys are made.
+fn check_parameters(graph: &Graph<Ckks>, literal: &ParametersLiteral) -> Result<(), BackendError> {
+    let spec = graph.attrs.parameters.as_ref();
+    let spec = spec.ok_or_else(|| BackendError::Unfinished("no encryption parameters are selected".into()))?;
+    if (spec.log_n, spec.max_level as usize + 1) != (literal.log_n, literal.q.len()) {
+        return Err(BackendError::Unfinished(format!(
+            "{} primes in a ring of degree 2^{} do not belong to {} levels in 2^{}",
+            literal.q.len(),
+            literal.log_n,
+            spec.max_level,
+            spec.log_n
+        )));
+    }
+    Parameters::new(literal.clone())?;
+    Ok(())
 }
