@@ -10,7 +10,9 @@ use aphelion_passes::pipeline::{PassManager, compile};
 use aphelion_passes::{CompileOptions, PassCx, Target};
 use aphelion_runtime::client::Client;
 use aphelion_runtime::exec::{Server, ServerOptions};
+use aphelion_runtime::plan::Report;
 use aphelion_runtime::ring::SecretRng;
+use std::collections::BTreeMap;
 use support::sample;
 
 /// Compiles and runs `graph` on one sample; the achieved and the predicted precision in bits.
@@ -24,7 +26,13 @@ fn precision(graph: &Graph<Nn>, target: f64) -> (f64, f64) {
         samples: (0..2).map(values).collect(),
     };
     let compiled = compile(PassManager::new(&cx), graph.clone()).expect("compiles");
-    let plan = plan(&compiled.ckks, &PlanInfo::default()).expect("a valid plan");
+    let info = PlanInfo {
+        parameters: compiled.parameters.clone(),
+        model_hash: String::new(),
+        input_ranges: BTreeMap::new(),
+        report: Report::default(),
+    };
+    let plan = plan(&compiled.ckks, &info).expect("a valid plan");
     let mut rng = SecretRng::from_seed([11; 32]);
     let client = Client::new(plan.client().clone()).expect("a client");
     let secret = client.secret_key(&mut rng);
