@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aphelion_frontend::{dsl, onnx};
 use aphelion_ir::Graph;
-use aphelion_ir::nn::{Nn, NnOp};
+use aphelion_ir::nn::{Nn, NnOp, ValueRange};
 
 use super::error::{DriverError, Result};
 
@@ -18,7 +18,7 @@ pub struct Model {
     pub graph: Graph<Nn>,
     /// BLAKE3 of the model file in hexadecimal digits.
     pub hash: String,
-    /// For inputs that declare one, the interval (low, high) of their elements.
+    /// For inputs that declare one, the interval (low, high) of their elements, which the graph's ranges hold too.
     pub input_ranges: BTreeMap<String, (f64, f64)>,
 }
 
@@ -34,7 +34,7 @@ impl Model {
             Some("onnx") => (onnx::import(path)?, BTreeMap::new()),
             Some("aph-model") => {
                 let import = dsl::import(path)?;
-                (import.graph, import.input_ranges)
+                (with_ranges(import.graph, &import.input_ranges), import.input_ranges)
             }
             _ => {
                 let message = format!("{}: expected a model, .onnx or .aph-model", path.display());
@@ -66,4 +66,18 @@ impl Model {
         let shape = |output: &aphelion_ir::Output| self.graph.ty(output.value).shape.as_slice();
         self.graph.outputs().iter().map(shape).collect()
     }
+}
+
+/// The graph with the declared intervals of its inputs.
+fn with_ranges(mut graph: Graph<Nn>, declared: &BTreeMap<String, (f64, f64)>) -> Graph<Nn> {
+    let ranges = graph.iter().filter_map(|(id, node)| match &node.op {
+        NnOp::Input { name, .. } => declared.get(name).map(|(low, high)| ValueRange {
+            value: id.0,
+            low: *low,
+            high: *high,
+        }),
+        _ => None,
+    });
+    graph.attrs.ranges = ranges.collect();
+    graph
 }
