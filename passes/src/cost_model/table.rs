@@ -19,8 +19,8 @@ pub struct Primitives {
     pub ntt: f64,
     /// A pointwise product or multiply-add.
     pub multiply: f64,
-    /// A pointwise multiply-add with an operand that comes from main memory.
-    pub key_multiply: f64,
+    /// A pointwise multiply-add with operands that come from main memory.
+    pub stream_multiply: f64,
     /// A pointwise addition.
     pub add: f64,
     /// One source limb of a base conversion, into one target.
@@ -108,7 +108,7 @@ impl CostTable {
         let row = self.row(log_n);
         ops.ntt * row.ntt
             + ops.multiply * row.multiply
-            + ops.key_multiply * row.key_multiply
+            + ops.stream_multiply * row.stream_multiply
             + ops.add * row.add
             + ops.convert * row.convert
             + ops.permute * row.permute
@@ -157,7 +157,7 @@ impl Primitives {
         [
             &mut self.ntt,
             &mut self.multiply,
-            &mut self.key_multiply,
+            &mut self.stream_multiply,
             &mut self.add,
             &mut self.convert,
             &mut self.permute,
