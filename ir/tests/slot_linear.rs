@@ -368,3 +368,33 @@ fn malformed_folds_are_refused() {
         );
     }
 }
+
+#[test]
+fn a_wrong_layout_is_caught() {
+    // A rotation whose declared layout does not follow the elements reads what lies beside them.
+    let layout = Layout::dense(&[1, 6], 16);
+    let run = |declared: &Layout| {
+        let mut graph = Graph::<Slot>::new("rotate", ConstantPool::default());
+        let op = SlotOp::Input {
+            name: "x".into(),
+            layout: layout.clone(),
+            scale: 1.0,
+        };
+        let x = graph.push(op, Origin::default()).expect("input");
+        let op = SlotOp::Rotate {
+            x,
+            by: 2,
+            layout: declared.clone(),
+        };
+        let y = graph.push(op, Origin::default()).expect("rotate");
+        graph.output("y", y);
+        evaluate(&graph, &BTreeMap::from([("x".into(), ramp(6))]))
+    };
+    let error = run(&layout).expect_err("slots 4 and 5 hold no elements");
+    assert!(error.to_string().contains("instead of zero"), "{error}");
+    let garbage = Layout {
+        unused: Unused::Garbage {},
+        ..layout.clone()
+    };
+    assert_ne!(run(&garbage).expect("garbage may be anything")[0], ramp(6));
+}

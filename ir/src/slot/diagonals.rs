@@ -138,6 +138,23 @@ impl DiagonalSet {
     }
 }
 
+/// Whether the placement knows what to do with a fold: its steps double, from a power of two not below the output's
+/// period, and end within the slots.
+pub(super) fn check_fold(fold: &[usize], output: &Layout) -> Result<(), String> {
+    let doubles = fold.windows(2).all(|pair| pair[1] / 2 == pair[0]);
+    let is_first_ok = fold
+        .first()
+        .is_none_or(|first| first.is_power_of_two() && *first >= output.period);
+    let is_last_ok = fold.last().is_none_or(|last| *last <= output.slots / 2);
+    if doubles && is_first_ok && is_last_ok {
+        return Ok(());
+    }
+    Err(format!(
+        "the fold {fold:?} must double from a power of two, not below the output's period {}, up to half the {} slots",
+        output.period, output.slots
+    ))
+}
+
 /// Where products stand. All moduli are powers of two.
 struct Placement {
     in_addresses: Vec<u32>,
@@ -168,12 +185,8 @@ impl Placement {
             (Some(&first), Some(&last)) => (first, 2 * last),
             _ => (output.period, output.period),
         };
-        let doubles = fold.windows(2).all(|pair| pair[1] == 2 * pair[0]);
-        if !doubles || !step.is_power_of_two() || step < output.period || block > input.slots {
-            return invalid(format!(
-                "the fold {fold:?} must double from a power of two, not below the output's period {}, up to half the {} slots",
-                output.period, input.slots
-            ));
+        if let Err(message) = check_fold(fold, output) {
+            return invalid(message);
         }
         let is_one_block = block >= input.period;
         Ok(Placement {

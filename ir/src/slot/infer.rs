@@ -1,5 +1,6 @@
 //! Type rules of `slot`.
 
+use super::diagonals::check_fold;
 use super::{Kernel, Layout, PlainTensor, Slot, SlotOp, Unused};
 use crate::graph::Graph;
 use crate::shape;
@@ -65,9 +66,7 @@ fn linear(graph: &Graph<Slot>, input: &Layout, kernel: &Kernel) -> Result<Layout
             input.slots, kernel.output.slots
         ));
     }
-    if let Some(step) = kernel.fold.iter().find(|step| **step == 0 || **step >= input.slots) {
-        return Err(format!("fold step {step} is not in 1..{}", input.slots));
-    }
+    check_fold(&kernel.fold, &kernel.output)?;
     checked(&kernel.output)
 }
 

@@ -26,7 +26,8 @@ attr_struct! {
         pub map: LinearMap,
         /// Layout of the result.
         pub output: Layout,
-        /// Rotation amounts of the rotate-and-sum, each in `1..slots`.
+        /// Rotation amounts of the rotate-and-sum: `q, 2q, 4q, ..` below the slots, with `q` a power of two not below the
+        /// output's period; the result repeats with period `q`. Empty for none.
         pub fold: Vec<usize>,
     }
 }

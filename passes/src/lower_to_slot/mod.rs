@@ -8,7 +8,8 @@
 //!         (scaling); layouts by beam search on real diagonal counts (candidates, costs, search); ties by order
 //! Source: multiplexed packing, Lee et al., ICML 2022; cyclic folds, Halevi and Shoup, CRYPTO 2014; affine forms, gap
 //!         and multiplexed candidates for any linear map, and the placement of folds are ours
-//! Cost:   O(candidates * non-zeros) per stage and number of slots
+//! Cost:   O(candidates * non-zeros) per stage and number of slots; each distinct question is answered once. Measured at
+//!         opt-level 1 on 2 shared cores: LeNet-5 0.55 s, ResNet-20 of squares and products 5.5 to 10 s per number of slots
 //! Counts: stages, fused_ops, depth, slots, ciphertexts, linear_ops, diagonals, baby_rotations, giant_rotations, folds
 //! Limits: slots from 2^[`MIN_LOG_SLOTS`] to half the ring degree that the depth asks for
 
