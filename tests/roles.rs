@@ -177,6 +177,16 @@ fn client_and_server_meet_only_through_files() {
             assert!((found - expected).abs() < 1e-5, "{found} instead of {expected}");
         }
     }
+
+    succeeds(
+        folder,
+        "decrypt small.aph --keys C --input server/y.ct -o F.npy --flood 20",
+    );
+    let flooded = load(&folder.join("F.npy").display().to_string(), &[]).unwrap();
+    let moved = flooded.values.iter().zip(&results.values).map(|(a, b)| (a - b).abs());
+    let moved = moved.fold(0.0, f64::max);
+    assert!((1e-6..1e-2).contains(&moved), "flooding moved a value by {moved}");
+    assert!(fails(folder, "decrypt small.aph --keys C --input server/y.ct --flood 60", 1).contains("modulus"));
 }
 
 #[test]

@@ -13,7 +13,10 @@ const EXAMPLES: &str = "\
 Examples:
   aphelion decrypt model.aph --keys C/ --input y.ct -o y.npy
 
-Whoever may choose ciphertexts must not see exact decryptions: share them with the server only if you must.";
+  aphelion decrypt model.aph --keys C/ --input y.ct -o y.npy --flood 25
+
+Decrypted values carry noise that depends on the secret key: give them to the server, or to anyone who may choose
+ciphertexts, only with --flood, whose noise hides it.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -30,6 +33,9 @@ pub(super) struct Decrypt {
     /// Where to write them; with several outputs, one file each, Y.NAME.npy.
     #[arg(short, long, value_name = "Y.npy")]
     output: Option<PathBuf>,
+    /// Adds noise of this many bits to every coefficient, for results that leave the client; costs precision.
+    #[arg(long, value_name = "BITS")]
+    flood: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -44,7 +50,7 @@ impl Decrypt {
         let (client, secret) = roles::open_client(ClientPart::open(&self.plan)?, &self.keys)?;
         let results = Bundle::read(client.params(), client.part().id()?, Direction::Results, &self.input)?;
         output.stage("decrypting");
-        let outputs = roles::decrypt(&client, &secret, &results)?;
+        let outputs = roles::decrypt(&client, &secret, &results, self.flood)?;
         if let Some(path) = &self.output {
             let ports = &client.part().outputs;
             let shapes: Vec<(&str, &[usize])> = ports

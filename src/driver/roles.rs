@@ -139,15 +139,17 @@ pub fn run(server: &Server, inputs: &Bundle, observer: &dyn Observer) -> Result<
     Ok((results, profiles))
 }
 
-/// Decrypts results: for every sample, the values of every output.
+/// Decrypts results: for every sample, the values of every output. With `flooding`, noise uniform in
+/// [-2^flooding, 2^flooding) is added to every coefficient.
 ///
 /// # Errors
-/// When the bundle does not hold results of the plan.
-pub fn decrypt(client: &Client, secret: &SecretKey, results: &Bundle) -> Result<Vec<Sample>> {
-    let decrypted = results
-        .samples
-        .iter()
-        .map(|ciphertexts| client.decrypt(secret, ciphertexts));
+/// When the bundle does not hold results of the plan, or the noise does not fit the modulus.
+pub fn decrypt(client: &Client, secret: &SecretKey, results: &Bundle, flooding: Option<u32>) -> Result<Vec<Sample>> {
+    let mut rng = random_source(None)?;
+    let decrypted = results.samples.iter().map(|ciphertexts| match flooding {
+        Some(bits) => client.decrypt_flooded(secret, ciphertexts, bits, &mut rng),
+        None => client.decrypt(secret, ciphertexts),
+    });
     Ok(decrypted.collect::<std::result::Result<_, _>>()?)
 }
 

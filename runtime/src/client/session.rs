@@ -102,11 +102,38 @@ impl Client {
     }
 
     /// Decrypts one sample: the ciphertexts of all outputs in turn. Returns the row-major values of every output, with
-    /// the client's ops applied.
+    /// the client's ops applied. Whoever may choose ciphertexts must not see these values, see
+    /// [`Client::decrypt_flooded`].
     ///
     /// # Errors
     /// [`Error::InvalidInput`] for a wrong number of ciphertexts; [`Error::ParameterMismatch`].
     pub fn decrypt(&self, secret: &SecretKey, ciphertexts: &[Ciphertext]) -> Result<Vec<Vec<f64>>> {
+        self.check_results(secret, ciphertexts)?;
+        let decode = |ciphertext: &Ciphertext| self.encoder.decode(&secret.decrypt(ciphertext));
+        self.unpack(ciphertexts.par_iter().map(decode).collect())
+    }
+
+    /// As [`Client::decrypt`], with noise uniform in [-2^bits, 2^bits) on every coefficient, for values that leave the
+    /// client: see [`SecretKey::decrypt_flooded`] for what it costs and protects.
+    ///
+    /// # Errors
+    /// As [`Client::decrypt`]; [`Error::EncodeOverflow`] for more noise than the modulus holds.
+    pub fn decrypt_flooded(
+        &self,
+        secret: &SecretKey,
+        ciphertexts: &[Ciphertext],
+        bits: u32,
+        rng: &mut SecretRng,
+    ) -> Result<Vec<Vec<f64>>> {
+        self.check_results(secret, ciphertexts)?;
+        let mut slots = Vec::with_capacity(ciphertexts.len());
+        for ciphertext in ciphertexts {
+            slots.push(self.encoder.decode(&secret.decrypt_flooded(ciphertext, bits, rng)?));
+        }
+        self.unpack(slots)
+    }
+
+    fn check_results(&self, secret: &SecretKey, ciphertexts: &[Ciphertext]) -> Result<()> {
         self.check_key(secret)?;
         let expected: usize = self.part.outputs.iter().map(|port| port.packing.ciphertexts).sum();
         if ciphertexts.len() != expected {
@@ -117,11 +144,12 @@ impl Client {
                 ),
             });
         }
-        let mut slots = ciphertexts
-            .par_iter()
-            .map(|ciphertext| self.encoder.decode(&secret.decrypt(ciphertext)))
-            .collect::<Vec<_>>()
-            .into_iter();
+        Ok(())
+    }
+
+    /// The tensors in the slots of all outputs' ciphertexts in turn.
+    fn unpack(&self, slots: Vec<Vec<f64>>) -> Result<Vec<Vec<f64>>> {
+        let mut slots = slots.into_iter();
         let mut outputs = Vec::with_capacity(self.part.outputs.len());
         for port in &self.part.outputs {
             let own: Vec<Vec<f64>> = slots.by_ref().take(port.packing.ciphertexts).collect();
