@@ -53,20 +53,20 @@ impl Func {
                 }
             }
             Func::Sigmoid {} => sigmoid(x),
-            Func::Tanh {} => x.tanh(),
+            Func::Tanh {} => libm::tanh(x),
             Func::Gelu {} => 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2)),
             Func::GeluTanh {} => {
                 let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-                0.5 * x * (1.0 + inner.tanh())
+                0.5 * x * (1.0 + libm::tanh(inner))
             }
             Func::Silu {} => x * sigmoid(x),
             Func::HardSwish {} => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
             Func::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
             // ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|) does not overflow.
-            Func::Softplus {} => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+            Func::Softplus {} => x.max(0.0) + libm::log1p(libm::exp(-x.abs())),
             Func::Clip { low, high } => x.max(low).min(high),
             Func::Erf {} => libm::erf(x),
-            Func::Exp {} => x.exp(),
+            Func::Exp {} => libm::exp(x),
             Func::Abs {} => x.abs(),
             Func::Sqrt {} => x.sqrt(),
             Func::Reciprocal {} => 1.0 / x,
@@ -75,5 +75,5 @@ impl Func {
 }
 
 fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + libm::exp(-x))
 }
