@@ -306,7 +306,12 @@ impl<'a, D: Dialect> Rewriter<'a, D> {
     /// # Panics
     /// When it was neither copied nor replaced.
     pub fn get(&self, old: ValueId) -> ValueId {
-        self.replaced[old.index()].expect("operand must be rewritten before its users")
+        self.find(old).expect("operand must be rewritten before its users")
+    }
+
+    /// What `old` became, if it was copied or replaced.
+    pub fn find(&self, old: ValueId) -> Option<ValueId> {
+        self.replaced[old.index()]
     }
 
     /// Appends the results of the source and returns the new graph.

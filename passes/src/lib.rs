@@ -9,7 +9,18 @@ mod error;
 mod options;
 mod pass;
 
+mod nn_rewrite;
+
+pub mod fold_constants;
+pub mod recover_activations;
+
+pub mod fold_affine;
+
+pub mod calibrate;
+
 pub mod approx;
+pub mod approximate;
+
 pub mod lower_to_slot;
 pub mod rewrite;
 

@@ -38,7 +38,7 @@ impl Default for CompileOptions {
         CompileOptions {
             target: Target::Precision(10.0),
             input_range: None,
-            range_margin: 1.25,
+            range_margin: 1.5,
             max_key_bytes: None,
             allow_insecure: false,
             log_n: None,

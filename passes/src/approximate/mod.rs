@@ -1,0 +1,76 @@
+//! Approximation: replaces activations by polynomials, as cheap as the asked precision of the whole model allows.
+//! In:     `nn`, calibrated, no prelu.             Out: no apply is left; every value but constants has a range.
+//! Method: each activation has a ladder of approximations on its calibrated interval, by error on the samples; one
+//!         threshold on the error that an activation may cause in the results picks a rung for all (found by bisection),
+//!         then rungs are lowered one by one, deepest first, while the model with all polynomials in place still holds
+//!         the target with [`SAFETY`] to spare on all samples; ties go to the activation that comes first. Fits see four
+//!         samples of five; the fifth is held back, and has to hold the target too.
+//! Source: equal error shares are optimal as an error falls by about the same factor per level for all activations;
+//!         fits as in `approx`. Precision-driven degrees as in Lee et al. (arXiv 2105.10879), here by measurement.
+//! Cost:   at most [`MAX_TRIALS`] evaluations of at most [`MAX_SAMPLES`] samples; see the tests for times.
+//! Counts: activations, activation_depth (sum of levels), activation_products, approximation_trials, precision_bits.
+//! Limits: [`ladder::MAX_DEPTH`] levels and degree [`ladder::MAX_DEGREE`] per activation.
+
+mod build;
+mod ladder;
+mod objective;
+mod report;
+mod search;
+mod site;
+
+pub use report::{ActivationReport, ApproximationReport};
+
+use crate::calibrate::{self, Samples};
+use crate::{PassCx, PassError, Stats};
+use aphelion_ir::Graph;
+use aphelion_ir::nn::Nn;
+use objective::Objective;
+use search::Search;
+
+/// The error on samples may be the allowed one divided by this.
+const SAFETY: f64 = std::f64::consts::SQRT_2;
+/// Evaluations of the model on all samples.
+const MAX_TRIALS: usize = 48;
+/// Samples used, evenly spread over those given.
+const MAX_SAMPLES: usize = 128;
+/// Random inputs that stand for samples where none are given.
+const N_SYNTHETIC: usize = 64;
+
+/// Runs the pass; see the file's header.
+///
+/// # Errors
+/// As [`run_reported`].
+pub fn run(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Nn>, Stats), PassError> {
+    run_reported(cx, graph).map(|(graph, stats, _)| (graph, stats))
+}
+
+/// Runs the pass, and says what was chosen for every activation and how well the whole does.
+///
+/// # Errors
+/// [`PassError::BadInput`] when the graph is not calibrated, [`PassError::Infeasible`] when no approximation within the
+/// limits holds the target, [`PassError::Unsupported`] for a function that is not defined on its calibrated interval.
+pub fn run_reported(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Nn>, Stats, ApproximationReport), PassError> {
+    let samples = if cx.samples.is_empty() {
+        Samples::synthetic(&graph, N_SYNTHETIC)?
+    } else {
+        Samples::new(&graph, &cx.samples)?.spread(MAX_SAMPLES)
+    };
+    let sites = site::find(&graph, &samples, !cx.samples.is_empty())?;
+    let objective = Objective::new(&graph, &samples, cx.options.target)?;
+    let search = Search::new(&graph, &sites, &samples, &objective);
+    let found = search.run()?;
+    let built = build::substitute(&graph, &sites, &found.choices)?;
+    let report = report::report(cx, &graph, &sites, &found, &built);
+    let mut stats = Stats::default();
+    stats.add("activations", sites.len() as f64);
+    for choice in &found.choices {
+        stats.add("activation_depth", choice.cost.depth as f64);
+        stats.add("activation_products", choice.cost.mults as f64);
+    }
+    stats.add("approximation_trials", found.n_trials as f64);
+    if report.bits.is_finite() {
+        stats.add("precision_bits", report.bits);
+    }
+    let (calibrated, _) = calibrate::run(cx, built.graph)?;
+    Ok((calibrated, stats, report))
+}

@@ -1,0 +1,157 @@
+//! How well a model with polynomials does against the exact one, and whether that is enough.
+
+use super::SAFETY;
+use super::site::Site;
+use crate::calibrate::{Interval, Samples};
+use crate::options::Target;
+use aphelion_ir::nn::{Func, Nn, NnOp};
+use aphelion_ir::{Graph, IrError, ValueId};
+use std::borrow::Cow;
+
+use super::build::Built;
+
+/// The exact model's results, and what is asked.
+pub(super) struct Objective {
+    target: Target,
+    /// Per sample, all results joined.
+    clear: Vec<Vec<f64>>,
+    /// Elements of the first result, which gives the class.
+    n_classes: usize,
+    /// A single score means the second class above this.
+    threshold: f64,
+    largest: f64,
+}
+
+/// How well a model does.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    /// Largest error of a result.
+    pub(super) max_error: f64,
+    /// The same over the samples held back.
+    pub(super) held_back_max_error: f64,
+    /// Samples with the exact model's class.
+    pub(super) n_agreeing: usize,
+    /// Samples whose class would hold with the error multiplied by the safety factor.
+    pub(super) n_safe: usize,
+    /// Whether every activation's operand stayed in its interval.
+    pub(super) is_inside: bool,
+}
+
+impl Objective {
+    pub(super) fn new(graph: &Graph<Nn>, samples: &Samples, target: Target) -> Result<Self, IrError> {
+        let clear = samples.outputs(graph)?;
+        let first = graph.outputs().first().map(|output| output.value);
+        let largest = clear.iter().flatten().fold(0.0f64, |largest, x| largest.max(x.abs()));
+        Ok(Objective {
+            target,
+            n_classes: first.map_or(0, |value| graph.ty(value).len()),
+            threshold: first.map_or(0.0, |value| threshold(graph, value)),
+            largest: largest.max(f64::MIN_POSITIVE),
+            clear,
+        })
+    }
+
+    /// Largest magnitude of a result of the exact model.
+    pub(super) fn largest(&self) -> f64 {
+        self.largest
+    }
+
+    /// Number of samples.
+    pub(super) fn n_samples(&self) -> usize {
+        self.clear.len()
+    }
+
+    /// The error of a result that the target allows, safety taken off, as far as it is one on errors.
+    pub(super) fn allowed_error(&self) -> f64 {
+        match self.target {
+            Target::Precision(bits) => self.largest * libm::exp2(-bits) / SAFETY,
+            Target::Agreement(_) => self.largest / SAFETY,
+        }
+    }
+
+    /// Whether the target is held with safety.
+    pub(super) fn is_met(&self, measured: &Measured) -> bool {
+        let is_enough = match self.target {
+            Target::Precision(_) => measured.max_error <= self.allowed_error(),
+            Target::Agreement(percent) => {
+                measured.n_safe as f64 >= percent / 100.0 * self.n_samples() as f64 && measured.max_error.is_finite()
+            }
+        };
+        is_enough && measured.is_inside
+    }
+
+    /// Evaluates a model on the samples. One that yields a value that is no finite number has an infinite error.
+    pub(super) fn measure(&self, built: &Built, sites: &[Site], samples: &Samples) -> Result<Measured, IrError> {
+        let results: Vec<ValueId> = built.graph.outputs().iter().map(|output| output.value).collect();
+        let collect = |values: &[Cow<'_, [f64]>]| {
+            let outputs: Vec<f64> = results.iter().flat_map(|x| values[x.index()].iter().copied()).collect();
+            let is_inside = built.operands.iter().zip(sites).all(|(x, site)| {
+                let hull = Interval::hull(values[x.index()].iter().copied());
+                site.interval.contains(hull.low) && site.interval.contains(hull.high)
+            });
+            (outputs, is_inside)
+        };
+        let evaluated = match samples.map_values(&built.graph, collect) {
+            Ok(evaluated) => evaluated,
+            Err(IrError::Interpret { .. }) => return Ok(Measured::HOPELESS),
+            Err(error) => return Err(error),
+        };
+        let mut measured = Measured {
+            max_error: 0.0,
+            held_back_max_error: 0.0,
+            n_agreeing: 0,
+            n_safe: 0,
+            is_inside: true,
+        };
+        for (index, ((outputs, is_inside), clear)) in evaluated.iter().zip(&self.clear).enumerate() {
+            let error = outputs
+                .iter()
+                .zip(clear)
+                .fold(0.0f64, |worst, (y, x)| worst.max((y - x).abs()));
+            measured.max_error = measured.max_error.max(error);
+            if Samples::is_held_back(index) {
+                measured.held_back_max_error = measured.held_back_max_error.max(error);
+            }
+            let with_error = |factor: f64| {
+                let exaggerated: Vec<f64> = outputs.iter().zip(clear).map(|(y, x)| x + factor * (y - x)).collect();
+                self.class(&exaggerated) == self.class(clear)
+            };
+            measured.n_agreeing += usize::from(with_error(1.0));
+            measured.n_safe += usize::from(with_error(1.0) && with_error(SAFETY));
+            measured.is_inside &= *is_inside;
+        }
+        Ok(measured)
+    }
+
+    fn class(&self, outputs: &[f64]) -> usize {
+        let scores = &outputs[..self.n_classes];
+        match scores {
+            [score] => usize::from(*score > self.threshold),
+            _ => (1..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best }),
+        }
+    }
+}
+
+impl Measured {
+    const HOPELESS: Measured = Measured {
+        max_error: f64::INFINITY,
+        held_back_max_error: f64::INFINITY,
+        n_agreeing: 0,
+        n_safe: 0,
+        is_inside: false,
+    };
+}
+
+/// 1/2 for a probability, 0 for a score.
+fn threshold(graph: &Graph<Nn>, mut value: ValueId) -> f64 {
+    while let NnOp::Reshape { x, .. } = graph.op(value) {
+        value = *x;
+    }
+    match graph.op(value) {
+        NnOp::Apply {
+            func: Func::Sigmoid {} | Func::HardSigmoid { .. },
+            ..
+        } => 0.5,
+        _ => 0.0,
+    }
+}
