@@ -175,6 +175,15 @@ pub enum Error {
         /// The level at which it is needed.
         level: usize,
     },
+    /// The evaluation keys lack the way to the ephemeral secret of a bootstrap.
+    #[error(
+        "no keys to an ephemeral secret of Hamming weight {hamming_weight} or less: generate them with the key plan of \
+         this program"
+    )]
+    MissingEncapsulationKeys {
+        /// The Hamming weight planned for.
+        hamming_weight: usize,
+    },
     /// A key exists, but only for lower levels.
     #[error("the key for {what} is stored at level {stored}, level {level} is needed: generate it at the higher level")]
     KeyLevelTooLow {

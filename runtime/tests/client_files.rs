@@ -58,6 +58,7 @@ fn client() -> Client {
             relin: Some(2),
             conjugation: None,
             rotations: BTreeMap::from([(1, 2), (5, 1)]),
+            encapsulation: None,
         },
     })
     .unwrap()

@@ -63,6 +63,7 @@ fn client() -> ClientPart {
             relin: Some(3),
             conjugation: None,
             rotations: BTreeMap::from([(1, 4), (4, 4)]),
+            encapsulation: None,
         },
     }
 }

@@ -150,6 +150,7 @@ fn plan(parameters: ParametersLiteral, slots: usize) -> Plan {
             relin: Some(4),
             conjugation: Some(0),
             rotations: BTreeMap::from([(1, 5), (2, 0), (3, 5), (4, 5)]),
+            encapsulation: None,
         },
     };
     let program = Program {

@@ -12,6 +12,8 @@ pub mod polynomial;
 
 pub mod eval;
 
+pub mod boot;
+
 pub mod wire;
 
 mod ciphertext;

@@ -38,6 +38,12 @@ impl RingContext {
         self.divide_by_last(x, x.basis().level(), None)
     }
 
+    /// Divides by `q_kept, ..., q_l` and, where `x` has them, the special primes, in one division.
+    pub fn divide_down_to(self: &Arc<Self>, x: &Poly, kept: usize) -> Poly {
+        assert!(kept <= x.basis().q_limbs && kept < x.limb_count());
+        self.divide_by_last(x, kept, None)
+    }
+
     /// Divides by the product of all limbs from `kept` on.
     fn divide_by_last(self: &Arc<Self>, x: &Poly, kept: usize, table: Option<&AutomorphismTable>) -> Poly {
         assert_eq!(x.domain(), Domain::Eval);
@@ -146,8 +152,11 @@ pub(super) mod tests {
         check(&ring.mod_down(&x), &p, &values);
         assert!(ring.mod_down_then_automorphism(&x, 5) == ring.mod_down(&x).automorphism(5));
         check(&ring.mod_down_and_rescale(&x), &(&p * &last), &values);
+        let two = &last * ring.modulus(3).value();
+        check(&ring.divide_down_to(&x, 3), &(&p * &two), &values);
         let y = x.restricted(Basis::q(4));
         let (values, _) = integers(&y, &ring.prime_indices(y.basis()));
         check(&ring.rescale(&y), &last, &values);
+        check(&ring.divide_down_to(&y, 3), &two, &values);
     }
 }

@@ -1,5 +1,6 @@
 //! CKKS end to end: every operation encrypted, against cleartext, at real 128-bit parameters.
 
+mod bootstrap;
 mod common;
 mod encrypt;
 mod evaluate;

@@ -4,7 +4,9 @@ use std::sync::{Arc, LazyLock};
 
 use aphelion_runtime::ckks::Ciphertext;
 use aphelion_runtime::ckks::eval::Evaluator;
-use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey};
+use aphelion_runtime::ckks::keys::{
+    EncapsulationKeys, EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey,
+};
 use aphelion_runtime::ckks::params::{Parameters, Security};
 use aphelion_runtime::ckks::wire::{Frame, HEADER_BYTES};
 use aphelion_runtime::error::Error;
@@ -22,6 +24,7 @@ fn request() -> KeyRequest {
     request.add_rotation(1, 2);
     request.add_rotation(3, 0);
     request.add_conjugation(1);
+    request.add_encapsulation(8, 1);
     request
 }
 
@@ -68,7 +71,10 @@ fn evaluation_keys_stream_one_by_one() {
         .secret
         .write_evaluation_keys(&request(), &mut client.rng, &mut stream, written)
         .unwrap();
-    assert_eq!(order.last().unwrap().1, stream.len() as u64);
+    assert!(
+        order.last().unwrap().1 < stream.len() as u64,
+        "encapsulation keys follow"
+    );
     let purposes: Vec<_> = order.iter().map(|(purpose, _)| *purpose).collect();
     let (relin, conjugate) = (KeyPurpose::Relinearize, KeyPurpose::Conjugate);
     assert_eq!(
@@ -80,6 +86,7 @@ fn evaluation_keys_stream_one_by_one() {
     let mut again = Vec::new();
     keys.write_to(&mut again).unwrap();
     assert_eq!(again, stream);
+    assert_eq!(keys.encapsulation(8, 1).unwrap().hamming_weight(), 8);
     let ciphertext = client.encrypt(&sample(32, 1), 2);
     let rotated = Evaluator::new(keys).rotate(&ciphertext, 1).unwrap();
     let mut expected = sample(32, 1);
@@ -133,12 +140,14 @@ static SAMPLES: LazyLock<Samples> = LazyLock::new(|| {
         .secret
         .evaluation_key(KeyPurpose::Rotate(1), 1, &mut client.rng)
         .unwrap();
+    let encapsulation = client.secret.encapsulation_keys(8, 1, &mut client.rng).unwrap();
     let bytes = vec![
         params.to_bytes(),
         client.secret.to_bytes().to_vec(),
         public.to_bytes(),
         key.to_bytes(&params, KeyPurpose::Rotate(1)),
         fresh.to_bytes(&params),
+        encapsulation.to_bytes(&params),
     ];
     Samples { params, bytes }
 });
@@ -151,6 +160,7 @@ fn read_all(params: &Arc<Parameters>, bytes: &[u8]) -> usize {
         PublicKey::from_bytes(params, bytes).is_ok(),
         KeySwitchKey::from_bytes(params, bytes).is_ok(),
         Ciphertext::from_bytes(params, bytes).is_ok(),
+        EncapsulationKeys::from_bytes(params, bytes).is_ok(),
     ]
     .into_iter()
     .filter(|accepted| *accepted)
@@ -164,7 +174,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_frames_are_refused(which in 0usize..5, position: prop::sample::Index, flip in 1u8..) {
+    fn damaged_frames_are_refused(which in 0usize..6, position: prop::sample::Index, flip in 1u8..) {
         let mut bytes = SAMPLES.bytes[which].clone();
         prop_assert_eq!(read_all(&SAMPLES.params, &bytes), 1);
         let position = position.index(bytes.len());
@@ -175,7 +185,7 @@ proptest! {
     /// With a right checksum the payload readers themselves are what stands between the bytes and a panic.
     #[test]
     fn forged_payloads_never_panic(
-        which in 0usize..5,
+        which in 0usize..6,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         near_start: bool,
         cut in prop::option::of(any::<prop::sample::Index>()),

@@ -122,6 +122,12 @@ impl SpecialFft {
         1 << self.stages.len()
     }
 
+    /// The roots of the stage that combines halves of length 2^`stage`: entry j multiplies the second half's j-th value.
+    #[must_use]
+    pub fn stage_roots(&self, stage: usize) -> &[Complex64] {
+        &self.stages[stage]
+    }
+
     /// Coefficients to slot values, in place.
     pub fn forward(&self, values: &mut [Complex64]) {
         let log_n = self.check_length(values.len());

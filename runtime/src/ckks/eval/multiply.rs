@@ -114,18 +114,28 @@ impl Evaluator {
     /// # Errors
     /// As [`Evaluator::relinearize`]; [`Error::LevelTooLow`] at level 0.
     pub fn relinearize_rescale_in_place(&self, a: &mut Ciphertext) -> Result<()> {
+        self.check_level("rescale", a, 1)?;
+        self.relinearize_rescale_to(a, a.level() - 1)
+    }
+
+    /// Relinearises and rescales down to `level` with a single division by P and all primes above that level.
+    ///
+    /// # Errors
+    /// As [`Evaluator::relinearize`]; [`Error::LevelTooLow`] unless `level` is below the ciphertext's.
+    pub fn relinearize_rescale_to(&self, a: &mut Ciphertext, level: usize) -> Result<()> {
         if a.parts.len() == 2 {
-            return self.rescale_in_place(a);
+            *a = self.rescale_to(a, level)?;
+            return Ok(());
         }
         a.check_parts("relinearize", 3)?;
-        self.check_level("rescale", a, 1)?;
+        self.check_level("rescale", a, level + 1)?;
         let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
         let product = key.product_with_digits_of(self.params(), &a.parts[2]);
-        a.scale /= self.params().q()[a.level()] as f64;
+        a.scale /= self.divisor(a.level(), level);
         a.parts.truncate(2);
         for (part, mut raised) in a.parts.iter_mut().zip(product) {
             self.add_special_multiple(&mut raised, part);
-            *part = self.params().ring().mod_down_and_rescale(&raised);
+            *part = self.params().ring().divide_down_to(&raised, level + 1);
         }
         Ok(())
     }

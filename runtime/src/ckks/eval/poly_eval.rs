@@ -30,9 +30,35 @@ impl Evaluator {
     /// # Errors
     /// As [`Evaluator::poly_eval`].
     pub fn poly_eval_to_scale(&self, ct: &Ciphertext, plan: &PolynomialPlan, scale: f64) -> Result<Ciphertext> {
-        self.level_after("poly_eval", ct, plan.depth())?;
+        let last = self.level_after("poly_eval", ct, plan.depth())?;
+        let ladder: Vec<usize> = (last..=ct.level()).rev().collect();
+        self.poly_eval_on_ladder(ct, plan, &ladder, scale)
+    }
+
+    /// p(ct) where depth d lies at level `ladder[d]`, so that a step may divide by several primes: this is how scales
+    /// beyond the largest prime are had. `ladder[0]` is the input's level, the result is at `ladder[plan.depth()]` with
+    /// the given scale.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPolynomial`] for a ladder that is too short, does not fall, or starts elsewhere; otherwise as
+    /// [`Evaluator::poly_eval`].
+    pub fn poly_eval_on_ladder(
+        &self,
+        ct: &Ciphertext,
+        plan: &PolynomialPlan,
+        ladder: &[usize],
+        scale: f64,
+    ) -> Result<Ciphertext> {
         ct.check_parts("poly_eval", 2)?;
-        let powers = Powers::compute(self, ct, plan.powers())?;
+        if ladder.len() <= plan.depth() || ladder[0] != ct.level() || !ladder.is_sorted_by(|a, b| a > b) {
+            let reason = format!(
+                "levels {ladder:?} for an input at level {} and depth {}: expected falling levels from the input's on",
+                ct.level(),
+                plan.depth()
+            );
+            return Err(Error::InvalidPolynomial { reason });
+        }
+        let powers = Powers::compute(self, ct, plan.powers(), ladder)?;
         powers.evaluate(plan.root(), scale)
     }
 
@@ -57,15 +83,23 @@ impl Evaluator {
 struct Powers<'a> {
     evaluator: &'a Evaluator,
     input: &'a Ciphertext,
+    /// Level by depth.
+    ladder: &'a [usize],
     computed: BTreeMap<usize, Ciphertext>,
 }
 
 impl<'a> Powers<'a> {
     /// Runs the steps, those of equal depth in parallel: each needs only powers of smaller depth.
-    fn compute(evaluator: &'a Evaluator, input: &'a Ciphertext, steps: &[PowerStep]) -> Result<Self> {
+    fn compute(
+        evaluator: &'a Evaluator,
+        input: &'a Ciphertext,
+        steps: &[PowerStep],
+        ladder: &'a [usize],
+    ) -> Result<Self> {
         let mut powers = Self {
             evaluator,
             input,
+            ladder,
             computed: BTreeMap::new(),
         };
         for group in steps.chunk_by(|a, b| power_depth(a.index) == power_depth(b.index)) {
@@ -84,7 +118,8 @@ impl<'a> Powers<'a> {
 
     fn step(&self, step: &PowerStep) -> Result<Ciphertext> {
         let evaluator = self.evaluator;
-        let level = self.input.level() + 1 - power_depth(step.index);
+        let depth = power_depth(step.index);
+        let level = self.ladder[depth - 1];
         let mut product = if step.left == step.right {
             evaluator.tensor_square(self.get(step.left), level)?
         } else {
@@ -98,15 +133,15 @@ impl<'a> Powers<'a> {
                 evaluator.accumulate_scaled(&mut product, self.get(difference), -1.0)?;
             }
         }
-        evaluator.relinearize_rescale_in_place(&mut product)?;
+        evaluator.relinearize_rescale_to(&mut product, self.ladder[depth])?;
         Ok(product)
     }
 
     /// The sum's value at `scale`, at the level its depth says.
     fn evaluate(&self, sum: &Sum, scale: f64) -> Result<Ciphertext> {
         let evaluator = self.evaluator;
-        let level = self.input.level() + 1 - sum.depth;
-        let unscaled = scale * evaluator.params().q()[level] as f64;
+        let (level, result_level) = (self.ladder[sum.depth - 1], self.ladder[sum.depth]);
+        let unscaled = scale * evaluator.divisor(level, result_level);
         let products: Result<Vec<_>> = sum
             .products
             .par_iter()
@@ -131,7 +166,7 @@ impl<'a> Powers<'a> {
         if sum.leaf.constant != 0.0 {
             evaluator.add_scalar_in_place(&mut result, sum.leaf.constant)?;
         }
-        evaluator.relinearize_rescale_in_place(&mut result)?;
+        evaluator.relinearize_rescale_to(&mut result, result_level)?;
         result.set_scale(scale);
         Ok(result)
     }

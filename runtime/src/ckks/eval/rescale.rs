@@ -15,12 +15,31 @@ impl Evaluator {
     /// [`Error::LevelTooLow`] at level 0.
     pub fn rescale(&self, a: &Ciphertext) -> Result<Ciphertext> {
         self.check_level("rescale", a, 1)?;
-        let parts = a.parts.iter().map(|part| self.params().ring().rescale(part)).collect();
+        self.rescale_to(a, a.level() - 1)
+    }
+
+    /// Divides by all primes above `level` at once; noise as one [`Evaluator::rescale`].
+    ///
+    /// # Errors
+    /// [`Error::LevelTooLow`] unless `level` is below the ciphertext's.
+    pub fn rescale_to(&self, a: &Ciphertext, level: usize) -> Result<Ciphertext> {
+        self.check_level("rescale", a, level + 1)?;
+        let ring = self.params().ring();
+        let parts = a
+            .parts
+            .iter()
+            .map(|part| ring.divide_down_to(part, level + 1))
+            .collect();
         Ok(Ciphertext::computed(
             parts,
-            a.scale() / self.params().q()[a.level()] as f64,
+            a.scale() / self.divisor(a.level(), level),
             a.slots(),
         ))
+    }
+
+    /// The product of the primes of the levels above `to`, up to `from`.
+    pub(crate) fn divisor(&self, from: usize, to: usize) -> f64 {
+        self.params().q()[to + 1..=from].iter().map(|q| *q as f64).product()
     }
 
     /// As [`Evaluator::rescale`], in place.

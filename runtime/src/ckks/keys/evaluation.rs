@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{KeySwitchKey, SecretKey};
+use super::{EncapsulationKeys, KeySwitchKey, SecretKey};
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
 use crate::ring::SecretRng;
@@ -19,6 +19,18 @@ pub struct KeyRequest {
     pub conjugation: Option<usize>,
     /// Level by rotation step (slots to the left).
     pub rotations: BTreeMap<usize, usize>,
+    /// The way to an ephemeral sparse secret and back, which bootstrapping takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encapsulation: Option<EncapsulationRequest>,
+}
+
+/// An ephemeral sparse secret; see [`crate::ckks::boot`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncapsulationRequest {
+    /// Its Hamming weight.
+    pub hamming_weight: usize,
+    /// The highest level that ciphertexts are raised to.
+    pub level: usize,
 }
 
 impl KeyRequest {
@@ -40,7 +52,19 @@ impl KeyRequest {
         }
     }
 
-    /// The keys one by one: first relinearisation, then conjugation, then rotations by rising step.
+    /// Asks for encapsulation with a secret of this Hamming weight, up to at least `level`. A set of keys has one ephemeral
+    /// secret, of the lowest weight asked for.
+    pub fn add_encapsulation(&mut self, hamming_weight: usize, level: usize) {
+        let present = self
+            .encapsulation
+            .unwrap_or(EncapsulationRequest { hamming_weight, level });
+        self.encapsulation = Some(EncapsulationRequest {
+            hamming_weight: present.hamming_weight.min(hamming_weight),
+            level: present.level.max(level),
+        });
+    }
+
+    /// The switching keys one by one: first relinearisation, then conjugation, then rotations by rising step.
     #[must_use]
     pub fn keys(&self) -> Vec<(KeyPurpose, usize)> {
         let relin = self.relin.map(|level| (KeyPurpose::Relinearize, level));
@@ -105,6 +129,9 @@ impl SecretKey {
         for (purpose, level) in request.keys() {
             keys.insert(purpose, self.evaluation_key(purpose, level, rng)?);
         }
+        if let Some(request) = request.encapsulation {
+            keys.insert_encapsulation(self.encapsulation_keys(request.hamming_weight, request.level, rng)?);
+        }
         Ok(keys)
     }
 }
@@ -114,6 +141,7 @@ impl SecretKey {
 pub struct EvaluationKeys {
     params: Arc<Parameters>,
     keys: BTreeMap<KeyPurpose, Arc<KeySwitchKey>>,
+    encapsulation: Option<Arc<EncapsulationKeys>>,
 }
 
 impl EvaluationKeys {
@@ -123,6 +151,7 @@ impl EvaluationKeys {
         Self {
             params: Arc::clone(params),
             keys: BTreeMap::new(),
+            encapsulation: None,
         }
     }
 
@@ -147,7 +176,41 @@ impl EvaluationKeys {
     /// Bytes of all keys in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.keys.values().map(|key| key.memory_bytes()).sum()
+        let encapsulation = self.encapsulation.as_ref().map_or(0, |keys| keys.memory_bytes());
+        self.keys.values().map(|key| key.memory_bytes()).sum::<usize>() + encapsulation
+    }
+
+    /// Adds the keys to an ephemeral secret and back; ones up to a higher level stay.
+    pub fn insert_encapsulation(&mut self, keys: EncapsulationKeys) {
+        if self
+            .encapsulation
+            .as_ref()
+            .is_none_or(|present| present.level() < keys.level())
+        {
+            self.encapsulation = Some(Arc::new(keys));
+        }
+    }
+
+    /// The keys to an ephemeral secret and back, if there are any.
+    #[must_use]
+    pub fn stored_encapsulation(&self) -> Option<&Arc<EncapsulationKeys>> {
+        self.encapsulation.as_ref()
+    }
+
+    /// The keys to an ephemeral secret of at most this Hamming weight and back, usable up to `level`.
+    ///
+    /// # Errors
+    /// [`Error::MissingEncapsulationKeys`], [`Error::KeyLevelTooLow`].
+    pub fn encapsulation(&self, hamming_weight: usize, level: usize) -> Result<&Arc<EncapsulationKeys>> {
+        match &self.encapsulation {
+            Some(keys) if keys.hamming_weight() <= hamming_weight && keys.level() >= level => Ok(keys),
+            Some(keys) if keys.hamming_weight() <= hamming_weight => Err(Error::KeyLevelTooLow {
+                what: "encapsulation".into(),
+                stored: keys.level(),
+                level,
+            }),
+            _ => Err(Error::MissingEncapsulationKeys { hamming_weight }),
+        }
     }
 
     /// The key for a purpose, usable at `level`.

@@ -10,7 +10,9 @@
 //! 2022 (exact scales per level); Han, Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020
 //! (hybrid key switching).
 
-use super::{ParametersLiteral, SecretDistribution, Security};
+use serde::{Deserialize, Serialize};
+
+use super::{ParametersLiteral, ScaleReset, SecretDistribution, Security};
 use crate::error::{Error, Result};
 use crate::ring::{MAX_MODULUS_BITS, nearest_prime};
 
@@ -41,22 +43,43 @@ pub struct ChainRequest {
     pub security: Security,
 }
 
+/// A level above those of a [`ChainRequest`], with a prime and a canonical scale of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct UpperLevel {
+    /// log2 of the prime; leaving this level divides by it.
+    pub log_prime: f64,
+    /// log2 of the canonical scale.
+    pub log_scale: f64,
+}
+
 impl ParametersLiteral {
     /// The chain for a request.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for sizes out of range, [`Error::Ring`] when the ring has not enough primes.
     pub fn choose(request: &ChainRequest) -> Result<Self> {
+        Self::choose_with_upper(request, &[])
+    }
+
+    /// The chain for a request, with further levels on top, lowest first: those a bootstrap consumes. `request.dnum`
+    /// counts digits of the whole chain.
+    ///
+    /// # Errors
+    /// As [`ParametersLiteral::choose`].
+    pub fn choose_with_upper(request: &ChainRequest, upper: &[UpperLevel]) -> Result<Self> {
         let largest = f64::from(MAX_MODULUS_BITS);
         let smallest = f64::from(request.log_n + 2);
-        for (name, log2) in [("log_scale", request.log_scale), ("log_q0", request.log_q0)] {
+        let upper_primes = upper.iter().map(|level| ("upper.log_prime", level.log_prime));
+        let sizes = [("log_scale", request.log_scale), ("log_q0", request.log_q0)];
+        for (name, log2) in sizes.into_iter().chain(upper_primes) {
             if !(smallest..=largest).contains(&log2) {
                 let reason = format!("{log2}, expected {smallest} to {largest} at N = 2^{}", request.log_n);
                 return Err(Error::InvalidParameter { name, reason });
             }
         }
-        if request.dnum == 0 || request.dnum > request.levels + 1 {
-            let reason = format!("{} digits, expected 1 to {}", request.dnum, request.levels + 1);
+        let q_count = request.levels + upper.len() + 1;
+        if request.dnum == 0 || request.dnum > q_count {
+            let reason = format!("{} digits, expected 1 to {q_count}", request.dnum);
             return Err(Error::InvalidParameter { name: "dnum", reason });
         }
         let log_2n = request.log_n + 1;
@@ -69,7 +92,22 @@ impl ParametersLiteral {
             taken.push(prime);
         }
         taken[1..].reverse();
+        for level in upper {
+            // A prime just below 2^50 is nearest to 2^50.
+            taken.push(nearest_prime(level.log_prime.exp2(), log_2n, &taken)?);
+        }
         let q = taken.clone();
+        let message_reset = ScaleReset {
+            level: request.levels,
+            log_scale: request.log_scale,
+        };
+        let upper_resets = upper.iter().enumerate().map(|(i, level)| ScaleReset {
+            level: request.levels + 1 + i,
+            log_scale: level.log_scale,
+        });
+        let mut scale_resets: Vec<ScaleReset> = std::iter::once(message_reset).chain(upper_resets).collect();
+        scale_resets.reverse();
+        let top = scale_resets.remove(0);
 
         let widest_digit = q
             .chunks(digit_primes(q.len(), request.dnum))
@@ -89,8 +127,8 @@ impl ParametersLiteral {
             p: taken[q.len()..].to_vec(),
             q,
             dnum: request.dnum,
-            log_scale: request.log_scale,
-            scale_resets: Vec::new(),
+            log_scale: top.log_scale,
+            scale_resets,
             secret: request.secret,
             security: request.security,
         })

@@ -48,16 +48,19 @@ pub enum Kind {
     EvaluationKey = 4,
     /// A ciphertext.
     Ciphertext = 5,
+    /// The keys to an ephemeral sparse secret and back.
+    EncapsulationKeys = 6,
 }
 
 impl Kind {
     /// Every kind, by rising number.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Parameters,
         Self::SecretKey,
         Self::PublicKey,
         Self::EvaluationKey,
         Self::Ciphertext,
+        Self::EncapsulationKeys,
     ];
 
     /// The kind in words, for messages.
@@ -69,6 +72,7 @@ impl Kind {
             Self::PublicKey => "public key",
             Self::EvaluationKey => "evaluation key",
             Self::Ciphertext => "ciphertext",
+            Self::EncapsulationKeys => "encapsulation keys",
         }
     }
 }

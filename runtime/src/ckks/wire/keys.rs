@@ -3,17 +3,18 @@
 //! Secret key payload: two bits per coefficient, 0, 1 and 2 for 0, 1 and -1.
 //! Public key payload: seed of the mask, body.
 //! Evaluation key payload: purpose u8 (0 relinearise, 1 conjugate, 2 rotate), rotation u32, level u16, seed of the masks,
-//! bodies. A set of evaluation keys is a sequence of such frames, so that it is made, written and read one at a time.
+//! bodies. A set of evaluation keys is a sequence of such frames, encapsulation keys last, so that it is made, written and read one at a time.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::encapsulation::max_encapsulation_bytes;
 use super::frame::{Frame, Kind, Reader};
 use super::poly::{poly_bytes, read_poly, write_poly};
 use crate::ckks::keys::{
-    EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey, expand, expand_masks,
+    EncapsulationKeys, EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey, expand, expand_masks,
 };
 use crate::ckks::params::{Parameters, SecretDistribution};
 use crate::error::{Error, Result};
@@ -90,6 +91,10 @@ impl SecretKey {
             write_all(stream, &bytes)?;
             written += bytes.len() as u64;
             done(purpose, written);
+        }
+        if let Some(request) = request.encapsulation {
+            let keys = self.encapsulation_keys(request.hamming_weight, request.level, rng)?;
+            write_all(stream, &keys.to_bytes(&self.params))?;
         }
         Ok(())
     }
@@ -202,19 +207,28 @@ impl EvaluationKeys {
     /// [`Error::Io`].
     pub fn write_to(&self, stream: &mut impl Write) -> Result<()> {
         self.iter()
-            .try_for_each(|(purpose, key)| write_all(stream, &key.to_bytes(self.params(), purpose)))
+            .try_for_each(|(purpose, key)| write_all(stream, &key.to_bytes(self.params(), purpose)))?;
+        match self.stored_encapsulation() {
+            Some(keys) => write_all(stream, &keys.to_bytes(self.params())),
+            None => Ok(()),
+        }
     }
 
     /// Reads keys up to the end of a stream, one at a time.
     ///
     /// # Errors
-    /// [`Error::Io`], otherwise as [`KeySwitchKey::from_bytes`].
+    /// [`Error::Io`], otherwise as [`KeySwitchKey::from_bytes`] and [`EncapsulationKeys::from_bytes`].
     pub fn read_from(params: &Arc<Parameters>, stream: &mut impl Read) -> Result<Self> {
         let mut keys = Self::new(params);
-        let max_payload = evaluation_key_bytes(params, params.max_level());
+        let max_payload = evaluation_key_bytes(params, params.max_level()).max(max_encapsulation_bytes(params));
         while let Some(bytes) = Frame::read_bytes(stream, max_payload)? {
-            let (purpose, key) = KeySwitchKey::from_bytes(params, &bytes)?;
-            keys.insert(purpose, key);
+            let (frame, _) = Frame::split_first(&bytes)?;
+            if frame.kind == Kind::EncapsulationKeys {
+                keys.insert_encapsulation(EncapsulationKeys::from_bytes(params, &bytes)?);
+            } else {
+                let (purpose, key) = KeySwitchKey::from_bytes(params, &bytes)?;
+                keys.insert(purpose, key);
+            }
         }
         Ok(keys)
     }

@@ -7,6 +7,7 @@ mod frame;
 mod poly;
 
 mod ciphertext;
+mod encapsulation;
 mod keys;
 mod parameters;
 

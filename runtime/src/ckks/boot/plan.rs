@@ -1,0 +1,439 @@
+//! A planned bootstrap: the parameters it needs and what happens at which level.
+//!
+//! Chain, from the top: `coeffs_to_slots` levels, the ladder of the reduction, `slots_to_coeffs` levels, then the levels left
+//! to the caller. Ensures that every step's canonical scale is the one the step needs, so that every linear transform and
+//! every polynomial lands exactly.
+
+use serde::{Deserialize, Serialize};
+
+use super::embedding::{DiagonalMatrix, UNIT_I, coeffs_to_slots_factors, halves, max_factors, slots_to_coeffs_factors};
+use super::eval_mod::EvalMod;
+use super::failure::{failure_log2, least_reach};
+use super::precision::{NoiseInputs, expected_bits};
+use super::sine::sine_error;
+use super::trace::trace_steps;
+use crate::ckks::encoding::{Complex64, SpecialFft};
+use crate::ckks::keys::KeyRequest;
+use crate::ckks::linear::{DiagonalIdx, LinearTransform};
+use crate::ckks::params::{
+    ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security, UpperLevel, max_log_qp,
+};
+use crate::error::{Error, Result};
+
+/// Largest log2 of a prime that the choice of primes can rely on.
+pub(super) const MAX_LOG_PRIME: f64 = 49.99;
+
+/// What the slots hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// Real numbers: one reduction of half the coefficients, which determine the others.
+    Real,
+    /// Complex numbers, or two real vectors: one reduction up to N/4 slots, two for N/2.
+    Complex,
+}
+
+/// What a bootstrap must offer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BootstrapRequest {
+    /// log2 of the ring degree.
+    pub log_n: u32,
+    /// Slots of the message, of magnitude up to one.
+    pub slots: usize,
+    /// Kind of message.
+    pub content: Content,
+    /// Bits wanted of the worst slot.
+    pub bits: f64,
+    /// Levels wanted above level 0 afterwards.
+    pub levels: usize,
+    /// log2 of their scale.
+    pub log_scale: f64,
+    /// Required security.
+    pub security: Security,
+}
+
+/// How a bootstrap is to be done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BootstrapCircuit {
+    /// log2 of q_0 over the scale.
+    pub log_ratio: f64,
+    /// Degree of the arcsine, 1 for none.
+    pub arcsine_degree: usize,
+    /// Double-angle steps.
+    pub doublings: usize,
+    /// log2 of the reduction's scale where it is largest, at the first two depths.
+    pub log_first_scale: f64,
+    /// Factors of the coefficients-to-slots transform, a level each.
+    pub coeffs_to_slots: usize,
+    /// Factors of the slots-to-coefficients transform, a level each.
+    pub slots_to_coeffs: usize,
+    /// Hamming weight of the ephemeral secret.
+    pub ephemeral_weight: usize,
+    /// Bound on the probability that a bootstrap fails: log2.
+    pub failure_log2: f64,
+}
+
+/// One factor of a linear transform.
+#[derive(Debug, Clone)]
+pub(super) struct PlannedTransform {
+    pub shape: LinearTransform,
+    pub values: std::collections::BTreeMap<DiagonalIdx, Vec<Complex64>>,
+    pub level: usize,
+}
+
+/// A planned bootstrap.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BootstrapPlan {
+    request: BootstrapRequest,
+    circuit: BootstrapCircuit,
+    literal: ParametersLiteral,
+    reach: usize,
+    eval_mod: EvalMod,
+    ladder: Vec<usize>,
+    expected_bits: [f64; 2],
+}
+
+/// log2 of the scale that diagonals of slots_to_coeffs are encoded at, beyond the wanted bits.
+const PLAIN_MARGIN: f64 = 16.0;
+/// Bits by which the reduction's scale may fall from depth to depth, once the noise is magnified less and less.
+const SCALE_TAPER: f64 = 1.5;
+
+impl BootstrapPlan {
+    /// The plan for a chosen circuit.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for a circuit that cannot be, [`Error::Insecure`] when no number of digits keeps the
+    /// chain within the security asked for.
+    pub fn with_circuit(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Result<Self> {
+        let max_slots = 1usize << (request.log_n - 1);
+        if !request.slots.is_power_of_two() || !(2..=max_slots).contains(&request.slots) {
+            return Err(Error::InvalidSlots {
+                slots: request.slots,
+                max: max_slots,
+            });
+        }
+        for (name, count) in [
+            ("coeffs_to_slots", circuit.coeffs_to_slots),
+            ("slots_to_coeffs", circuit.slots_to_coeffs),
+        ] {
+            let most = request.log_n as usize - 1;
+            if !(1..=most).contains(&count) {
+                let reason = format!("{count} factors, expected 1 to {most}");
+                return Err(Error::InvalidParameter { name, reason });
+            }
+        }
+        let n = 1usize << request.log_n;
+        let reach = least_reach(circuit.ephemeral_weight, n, circuit.failure_log2);
+        let ratio = circuit.log_ratio.exp2();
+        let tolerance = (-request.bits - circuit.log_ratio - f64::from(request.log_n) / 2.0 - 2.0).exp2();
+        let eval_mod = EvalMod::new(
+            reach,
+            ratio,
+            circuit.doublings,
+            circuit.arcsine_degree,
+            tolerance / (2.0 * circuit.doublings as f64).exp2(),
+        )?;
+        let log_scales = reduction_scales(&eval_mod, circuit.log_first_scale);
+        let (upper, ladder) = upper_levels(request, circuit, &eval_mod, &log_scales);
+        let literal = choose_digits(request, circuit, &upper)?;
+        let expected_bits = expected_bits(&NoiseInputs {
+            log_n: request.log_n,
+            slots: request.slots,
+            mirrored: request.content == Content::Real,
+            hamming_weight: literal.secret.hamming_weight(n),
+            log_scales: &log_scales,
+            width: eval_mod.width(),
+            cosine_depth: eval_mod.cosine().depth(),
+            doublings: circuit.doublings,
+            ratio,
+            log_scale: request.log_scale,
+            sine_error: sine_error(ratio, circuit.arcsine_degree)?,
+            tolerance,
+        });
+        Ok(Self {
+            request: *request,
+            circuit: circuit.clone(),
+            literal,
+            reach,
+            eval_mod,
+            ladder,
+            expected_bits,
+        })
+    }
+
+    /// The same circuit and parameters for another slot count or kind of message.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSlots`].
+    pub fn for_slots(&self, slots: usize, content: Content) -> Result<Self> {
+        let request = BootstrapRequest {
+            slots,
+            content,
+            ..self.request
+        };
+        let mut plan = Self::with_circuit(&request, &self.circuit)?;
+        plan.literal = self.literal.clone();
+        Ok(plan)
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn request(&self) -> &BootstrapRequest {
+        &self.request
+    }
+
+    /// How it is done.
+    #[must_use]
+    pub fn circuit(&self) -> &BootstrapCircuit {
+        &self.circuit
+    }
+
+    /// The parameters to make keys under.
+    #[must_use]
+    pub fn literal(&self) -> &ParametersLiteral {
+        &self.literal
+    }
+
+    /// The reduction modulo q_0.
+    #[must_use]
+    pub fn eval_mod(&self) -> &EvalMod {
+        &self.eval_mod
+    }
+
+    /// Levels of the reduction, its input's first.
+    #[must_use]
+    pub fn ladder(&self) -> &[usize] {
+        &self.ladder
+    }
+
+    /// The level ciphertexts are raised to: the highest, unless so few slots are transformed in fewer factors.
+    #[must_use]
+    pub fn raised_level(&self) -> usize {
+        self.ladder[0] + self.circuit.coeffs_to_slots.min(max_factors(self.request.slots))
+    }
+
+    /// The level of the result.
+    #[must_use]
+    pub fn output_level(&self) -> usize {
+        self.request.levels
+    }
+
+    /// Expected bits of the worst slot and of the mean error.
+    #[must_use]
+    pub fn expected_bits(&self) -> [f64; 2] {
+        self.expected_bits
+    }
+
+    /// log2 of a bound on the probability that a bootstrap returns garbage: that a multiple of q_0 reaches beyond the
+    /// cosine's interval.
+    #[must_use]
+    pub fn failure_log2(&self) -> f64 {
+        let n = 1usize << self.request.log_n;
+        failure_log2(self.circuit.ephemeral_weight, n, self.reach as f64 + 0.5)
+    }
+
+    /// Slots of the ciphertexts that are reduced: twice the message's where real and imaginary parts go side by side.
+    #[must_use]
+    pub fn reduced_slots(&self) -> usize {
+        if self.is_packed() {
+            2 * self.request.slots
+        } else {
+            self.request.slots
+        }
+    }
+
+    /// Whether real and imaginary parts of the coefficients go side by side into one ciphertext.
+    pub(super) fn is_packed(&self) -> bool {
+        self.request.content == Content::Complex && self.request.slots < 1 << (self.request.log_n - 1)
+    }
+
+    /// Every key a [`super::Bootstrapper`] needs.
+    ///
+    /// # Errors
+    /// [`Error::InvalidLinearTransform`] never, for a checked plan.
+    pub fn key_request(&self) -> Result<KeyRequest> {
+        let mut keys = KeyRequest::default();
+        keys.add_relin(self.ladder[0]);
+        keys.add_conjugation(self.ladder[0]);
+        keys.add_encapsulation(self.circuit.ephemeral_weight, self.raised_level());
+        for step in trace_steps(self.request.slots, 1 << (self.request.log_n - 1)) {
+            keys.add_rotation(step, self.raised_level());
+        }
+        for transform in self.coeffs_to_slots()?.iter().chain(&self.slots_to_coeffs()?) {
+            for (step, level) in transform.shape.rotations(transform.level) {
+                keys.add_rotation(step, level);
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The factors of coefficients-to-slots, in order. The result is twice the real part of what they yield.
+    pub(super) fn coeffs_to_slots(&self) -> Result<Vec<PlannedTransform>> {
+        let (slots, width) = (self.request.slots, self.reduced_slots());
+        let fft = SpecialFft::new(slots);
+        let mut factors = coeffs_to_slots_factors(&fft, slots, width, self.raised_level() - self.ladder[0]);
+        if self.is_packed()
+            && let Some(last) = factors.last_mut()
+        {
+            // Twice the real part of -i w is twice the imaginary part of w.
+            last.scale_rows(halves(width, UNIT_I[1]));
+        }
+        planned(factors, self.raised_level(), Vec::new())
+    }
+
+    /// The factors of slots-to-coefficients, in order.
+    pub(super) fn slots_to_coeffs(&self) -> Result<Vec<PlannedTransform>> {
+        let (slots, width) = (self.request.slots, self.reduced_slots());
+        let fft = SpecialFft::new(slots);
+        let count = self.circuit.slots_to_coeffs.min(max_factors(slots));
+        let mut factors = slots_to_coeffs_factors(&fft, slots, width, count);
+        let mut folds = Vec::new();
+        if let Some(first) = factors.first_mut() {
+            if self.is_packed() {
+                first.scale_columns(halves(width, UNIT_I[0]));
+                folds.push(slots);
+            }
+            if self.request.content == Content::Real {
+                // Twice the real part is taken at the end: every coefficient but the first stands for two.
+                first.scale_columns(|j| Complex64::from(if j == 0 { 0.5 } else { 1.0 }));
+            }
+        }
+        planned(factors, self.output_level() + count, folds)
+    }
+
+    /// Scale under which a raised ciphertext is declared, so that the slots become the reduction's input.
+    pub(super) fn raised_scale(&self, params: &Parameters) -> f64 {
+        let gap = params.max_slots() / self.request.slots;
+        2.0 * gap as f64 * params.q()[0] as f64 * self.eval_mod.width()
+    }
+}
+
+fn planned(factors: Vec<DiagonalMatrix>, from: usize, folds: Vec<usize>) -> Result<Vec<PlannedTransform>> {
+    let last = factors.len() - 1;
+    factors
+        .into_iter()
+        .enumerate()
+        .map(|(i, factor)| {
+            let (shape, values) = factor.into_transform(if i == last { folds.clone() } else { Vec::new() })?;
+            Ok(PlannedTransform {
+                shape,
+                values,
+                level: from - i,
+            })
+        })
+        .collect()
+}
+
+/// log2 of the reduction's scale by depth.
+fn reduction_scales(eval_mod: &EvalMod, log_first_scale: f64) -> Vec<f64> {
+    (0..=eval_mod.depth())
+        .map(|depth| {
+            let fallen = log_first_scale - SCALE_TAPER * depth.saturating_sub(1) as f64;
+            fallen.max(log_first_scale.min(MAX_LOG_PRIME - 0.05))
+        })
+        .collect()
+}
+
+/// All levels above those left to the caller, lowest first, and the ladder.
+fn upper_levels(
+    request: &BootstrapRequest,
+    circuit: &BootstrapCircuit,
+    eval_mod: &EvalMod,
+    log_scales: &[f64],
+) -> (Vec<UpperLevel>, Vec<usize>) {
+    let mut upper = Vec::new();
+    let smallest = f64::from(request.log_n + 8);
+    let stages = f64::from(request.slots.trailing_zeros());
+
+    // slots_to_coeffs: noise before a factor of r stages is multiplied by 2^(r/2).
+    let reduced_scale = log_scales[eval_mod.depth()] + (std::f64::consts::TAU).log2() - circuit.log_ratio;
+    let per_factor = stages / circuit.slots_to_coeffs as f64 / 2.0;
+    let mut scale_below = request.log_scale;
+    for i in 1..=circuit.slots_to_coeffs {
+        let is_first_applied = i == circuit.slots_to_coeffs;
+        let effective = if is_first_applied {
+            reduced_scale
+        } else {
+            scale_below + per_factor + if i == 1 { 1.0 } else { 0.0 }
+        };
+        let log_plain = request.bits + PLAIN_MARGIN;
+        let log_prime = (log_plain + effective - scale_below).clamp(smallest, MAX_LOG_PRIME);
+        let log_scale = if is_first_applied {
+            log_scales[eval_mod.depth()]
+        } else {
+            effective
+        };
+        upper.push(UpperLevel { log_prime, log_scale });
+        scale_below = effective;
+    }
+
+    let mut ladder = vec![request.levels + upper.len()];
+    for depth in (0..eval_mod.depth()).rev() {
+        let dropped = 2.0 * log_scales[depth] - log_scales[depth + 1];
+        let primes = if dropped <= MAX_LOG_PRIME { 1 } else { 2 };
+        for _ in 0..primes {
+            upper.push(UpperLevel {
+                log_prime: dropped / f64::from(primes),
+                log_scale: log_scales[depth],
+            });
+        }
+        ladder.push(request.levels + upper.len());
+    }
+    ladder.reverse();
+
+    // coeffs_to_slots: the scale goes evenly from that of the raised ciphertext to that of the reduction.
+    let raised = 1.0 + request.log_scale + circuit.log_ratio + eval_mod.width().log2();
+    let count = circuit.coeffs_to_slots as f64;
+    for i in 0..circuit.coeffs_to_slots {
+        let above = log_scales[0] + (raised - log_scales[0]) * (i + 1) as f64 / count;
+        let below = log_scales[0] + (raised - log_scales[0]) * i as f64 / count;
+        let log_plain = log_scales[0] - 3.0;
+        upper.push(UpperLevel {
+            log_prime: (log_plain + above - below).clamp(smallest, MAX_LOG_PRIME),
+            log_scale: above,
+        });
+    }
+    (upper, ladder)
+}
+
+/// The chain with the fewest digits that stays secure.
+fn choose_digits(
+    request: &BootstrapRequest,
+    circuit: &BootstrapCircuit,
+    upper: &[UpperLevel],
+) -> Result<ParametersLiteral> {
+    let secret = SecretDistribution::UniformTernary;
+    let mut chain = ChainRequest {
+        log_n: request.log_n,
+        levels: request.levels,
+        log_scale: request.log_scale,
+        log_q0: request.log_scale + circuit.log_ratio,
+        dnum: 1,
+        secret,
+        security: request.security,
+    };
+    let q_count = request.levels + upper.len() + 1;
+    let log_product = |primes: &[u64]| primes.iter().map(|prime| (*prime as f64).log2()).sum::<f64>();
+    let (mut log_qp, mut bound) = (0.0, 0);
+    // Widths of digits, so that no two numbers of digits give the same one.
+    for width in (1..=q_count.div_ceil(4)).rev() {
+        chain.dnum = q_count.div_ceil(width);
+        let literal = ParametersLiteral::choose_with_upper(&chain, upper)?;
+        if request.security == Security::None {
+            if chain.dnum >= 5 || width == 1 {
+                return Ok(literal);
+            }
+            continue;
+        }
+        log_qp = log_product(&literal.q) + log_product(&literal.p);
+        bound = max_log_qp(request.log_n, secret)?;
+        if log_qp <= f64::from(bound) {
+            return Ok(literal);
+        }
+    }
+    Err(Error::Insecure {
+        log_n: request.log_n,
+        log_qp,
+        max_log_qp: bound,
+        secret: secret.to_string(),
+    })
+}

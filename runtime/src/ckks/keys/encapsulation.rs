@@ -1,0 +1,138 @@
+//! Sparse-secret encapsulation: the keys to an ephemeral sparse secret at q_0, where nothing larger is ever encrypted under
+//! it, and back to the dense one.
+//!
+//! Assumes the dense secret. Ensures that the sparse secret only ever meets the modulus q_0 p_0, whose security for its
+//! Hamming weight is checked from the table ([`encapsulation_literal`]); the ephemeral secret is forgotten as soon as the
+//! keys are made. Towards the sparse secret a key has one digit, since q_0 is one prime; back, a raised polynomial is
+//! below q_0, far below P, so that one digit P s over all primes does.
+//! Source: Bossuat, Troncoso-Pastoriza, Hubaux, ACNS 2022, section 3.
+
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::encrypt::expand;
+use super::secret::{SecretKey, mask};
+use super::switch::{KeySwitchKey, special_modulus};
+use crate::ckks::params::{Parameters, ParametersLiteral, SecretDistribution};
+use crate::error::Result;
+use crate::ring::{Basis, Domain, Poly, SecretRng, nearest_prime};
+
+/// log2 of how far the special prime should exceed q_0.
+const SPECIAL_MARGIN: f64 = 4.0;
+/// log2 of the largest special prime to choose.
+const MAX_LOG_SPECIAL: f64 = 49.99;
+
+/// The parameters a sparse ephemeral secret lives under: q_0 and one special prime.
+///
+/// # Errors
+/// [`crate::error::Error::Ring`] when the ring has no such prime.
+pub fn encapsulation_literal(params: &Parameters, hamming_weight: usize) -> Result<ParametersLiteral> {
+    let literal = params.literal();
+    let q_0 = literal.q[0];
+    let log_special = ((q_0 as f64).log2() + SPECIAL_MARGIN).min(MAX_LOG_SPECIAL);
+    Ok(ParametersLiteral {
+        log_n: literal.log_n,
+        q: vec![q_0],
+        p: vec![nearest_prime(log_special.exp2(), literal.log_n + 1, &[q_0])?],
+        dnum: 1,
+        log_scale: (q_0 as f64).log2() - 1.0,
+        scale_resets: Vec::new(),
+        secret: SecretDistribution::SparseTernary { hamming_weight },
+        security: literal.security,
+    })
+}
+
+/// The switching keys between the dense secret and an ephemeral sparse one.
+pub struct EncapsulationKeys {
+    /// Parameters of the sparse secret.
+    pub(crate) sparse: Arc<Parameters>,
+    /// From the dense secret to the sparse one, modulo q_0 p_0.
+    pub(crate) to_sparse: KeySwitchKey,
+    /// Seed of `to_dense[1]`.
+    pub(crate) seed: [u8; 32],
+    /// From the sparse secret to the dense one: -a s + e + P s', a, over q_0..q_level and the special primes.
+    pub(crate) to_dense: [Poly; 2],
+}
+
+impl EncapsulationKeys {
+    /// Hamming weight of the ephemeral secret.
+    #[must_use]
+    pub fn hamming_weight(&self) -> usize {
+        self.sparse.literal().secret.hamming_weight(self.sparse.n())
+    }
+
+    /// The level ciphertexts are raised to, at most.
+    #[must_use]
+    pub fn level(&self) -> usize {
+        self.to_dense[0].basis().level()
+    }
+
+    /// Bytes of all polynomials in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let to_dense: usize = self.to_dense.iter().map(|poly| size_of_val(poly.data())).sum();
+        self.to_sparse.memory_bytes() + to_dense
+    }
+
+    /// Switches a ciphertext at level 0 to the sparse secret; both parts come back in coefficient form over q_0, in the ring
+    /// of the sparse parameters.
+    pub(crate) fn to_sparse(&self, parts: &[Poly]) -> [Poly; 2] {
+        let ring = self.sparse.ring();
+        let [c0, c1] = [0, 1].map(|part| {
+            let mut copy = Poly::zeros(ring, Basis::q(0), Domain::Eval);
+            // A prime's transform depends on nothing but the prime and the degree.
+            copy.limb_mut(0).copy_from_slice(parts[part].limb(0));
+            copy
+        });
+        let [body, mask] = self.to_sparse.product_with_digits_of(&self.sparse, &c1);
+        let mut body = ring.mod_down(&body);
+        body.add_assign(&c0);
+        let mut switched = [body, ring.mod_down(&mask)];
+        switched.iter_mut().for_each(Poly::to_coeff);
+        switched
+    }
+
+    /// Switches a polynomial below q_0 in magnitude, over all primes of a level and the special ones, from the sparse secret
+    /// to the dense one: what to add to the first part, and the second part.
+    pub(crate) fn to_dense(&self, params: &Parameters, raised: &Poly) -> [Poly; 2] {
+        let [body, mask] = &self.to_dense;
+        let product = Poly::inner_products(raised.basis(), &[raised], &[[body, mask]]);
+        product.map(|part| params.ring().mod_down(&part))
+    }
+}
+
+impl SecretKey {
+    /// Draws an ephemeral secret of this Hamming weight and makes the keys to it and back; raised ciphertexts are at most at
+    /// `level`.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::Insecure`] or [`crate::error::Error::SecurityUnknown`] where the table does not vouch for
+    /// the sparse secret; [`crate::error::Error::LevelTooHigh`].
+    pub fn encapsulation_keys(
+        &self,
+        hamming_weight: usize,
+        level: usize,
+        rng: &mut SecretRng,
+    ) -> Result<EncapsulationKeys> {
+        let params = self.params();
+        params.check_level("encapsulation keys", level)?;
+        let sparse = Parameters::new(encapsulation_literal(params, hamming_weight)?)?;
+        let ephemeral = SecretKey::generate(&sparse, rng);
+        let dense_at_bottom = SecretKey::from_coefficients(&sparse, Zeroizing::new(self.coefficients.to_vec()));
+        let to_sparse = KeySwitchKey::generate(&sparse, &dense_at_bottom.poly, &ephemeral.poly, 0, rng)?;
+
+        let raised = SecretKey::from_coefficients(params, Zeroizing::new(ephemeral.coefficients.to_vec()));
+        let seed = rng.public_seed();
+        let a = expand(params, Basis::qp(level), &seed);
+        let mut body = mask(params, &a, &self.poly, rng);
+        let special: Vec<u64> = (0..=level).map(|prime| special_modulus(params, prime)).collect();
+        body.add_mul_constants(&raised.poly, &special);
+        Ok(EncapsulationKeys {
+            sparse,
+            to_sparse,
+            seed,
+            to_dense: [body, a],
+        })
+    }
+}
