@@ -1,5 +1,6 @@
 //! Bootstrapping: whole, at small rings that protect nothing, over every kind of packing; each run's precision is printed.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use aphelion_runtime::ckks::boot::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Bootstrapper, Content};
@@ -44,14 +45,15 @@ fn precision(found: &[f64], expected: &[f64]) -> [f64; 2] {
 
 fn report(what: &str, plan: &BootstrapPlan, bits: [f64; 2]) {
     let expected = plan.expected_bits();
-    println!(
-        "{what}, {} slots: worst {:.1} (expected {:.1}), mean {:.1} (expected {:.1})",
+    let line = format!(
+        "{what}, {} slots: worst {:.1} (expected {:.1}), mean {:.1} (expected {:.1})\n",
         plan.request().slots,
         bits[0],
         expected[0],
         bits[1],
         expected[1]
     );
+    std::io::stdout().write_all(line.as_bytes()).unwrap();
     assert!(
         bits[0] > expected[0] - 1.5 && bits[1] > expected[1] - 1.5,
         "{what}: {bits:?}, expected {expected:?}"

@@ -38,7 +38,7 @@ impl DiagonalMatrix {
         let zero = || vec![Complex64::default(); slots];
         let (mut own, mut above, mut below) = (zero(), zero(), zero());
         for (j, root) in (0..slots).map(|j| (j, fft.stage_roots(stage)[j % half])) {
-            let is_low = j / half % 2 == 0;
+            let is_low = (j / half).is_multiple_of(2);
             let one = Complex64::from(1.0);
             // Forward: low = x + root * y, high = x - root * y. Back: low = (x + y) / 2, high = (x - y) / (2 root).
             let (from_low, from_high) = match (inverse, is_low) {

@@ -33,7 +33,7 @@ impl EvalMod {
             let reason = format!("{ratio}: q_0 must exceed the scale by more than a factor of 4");
             return Err(Error::InvalidParameter { name: "ratio", reason });
         }
-        if arcsine_degree % 2 == 0 {
+        if arcsine_degree.is_multiple_of(2) {
             let reason = format!("{arcsine_degree}: the arcsine is odd");
             return Err(Error::InvalidParameter {
                 name: "arcsine_degree",

@@ -13,7 +13,11 @@ mod eval_mod;
 mod mod_raise;
 mod trace;
 
+mod sketch;
+
 mod plan;
+
+mod planner;
 
 mod bootstrapper;
 

@@ -8,20 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::embedding::{DiagonalMatrix, UNIT_I, coeffs_to_slots_factors, halves, max_factors, slots_to_coeffs_factors};
 use super::eval_mod::EvalMod;
-use super::failure::{failure_log2, least_reach};
-use super::precision::{NoiseInputs, expected_bits};
-use super::sine::sine_error;
+use super::failure::failure_log2;
+use super::sketch::{Sketch, reach, reduction};
 use super::trace::trace_steps;
 use crate::ckks::encoding::{Complex64, SpecialFft};
 use crate::ckks::keys::KeyRequest;
 use crate::ckks::linear::{DiagonalIdx, LinearTransform};
-use crate::ckks::params::{
-    ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security, UpperLevel, max_log_qp,
-};
+use crate::ckks::params::{Parameters, ParametersLiteral, Security};
 use crate::error::{Error, Result};
-
-/// Largest log2 of a prime that the choice of primes can rely on.
-pub(super) const MAX_LOG_PRIME: f64 = 49.99;
 
 /// What the slots hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,11 +86,6 @@ pub struct BootstrapPlan {
     expected_bits: [f64; 2],
 }
 
-/// log2 of the scale that diagonals of slots_to_coeffs are encoded at, beyond the wanted bits.
-const PLAIN_MARGIN: f64 = 16.0;
-/// Bits by which the reduction's scale may fall from depth to depth, once the noise is magnified less and less.
-const SCALE_TAPER: f64 = 1.5;
-
 impl BootstrapPlan {
     /// The plan for a chosen circuit.
     ///
@@ -121,42 +110,15 @@ impl BootstrapPlan {
                 return Err(Error::InvalidParameter { name, reason });
             }
         }
-        let n = 1usize << request.log_n;
-        let reach = least_reach(circuit.ephemeral_weight, n, circuit.failure_log2);
-        let ratio = circuit.log_ratio.exp2();
-        let tolerance = (-request.bits - circuit.log_ratio - f64::from(request.log_n) / 2.0 - 2.0).exp2();
-        let eval_mod = EvalMod::new(
-            reach,
-            ratio,
-            circuit.doublings,
-            circuit.arcsine_degree,
-            tolerance / (2.0 * circuit.doublings as f64).exp2(),
-        )?;
-        let log_scales = reduction_scales(&eval_mod, circuit.log_first_scale);
-        let (upper, ladder) = upper_levels(request, circuit, &eval_mod, &log_scales);
-        let literal = choose_digits(request, circuit, &upper)?;
-        let expected_bits = expected_bits(&NoiseInputs {
-            log_n: request.log_n,
-            slots: request.slots,
-            mirrored: request.content == Content::Real,
-            hamming_weight: literal.secret.hamming_weight(n),
-            log_scales: &log_scales,
-            width: eval_mod.width(),
-            cosine_depth: eval_mod.cosine().depth(),
-            doublings: circuit.doublings,
-            ratio,
-            log_scale: request.log_scale,
-            sine_error: sine_error(ratio, circuit.arcsine_degree)?,
-            tolerance,
-        });
+        let sketch = Sketch::new(request, circuit, reduction(request, circuit)?)?;
         Ok(Self {
             request: *request,
             circuit: circuit.clone(),
-            literal,
-            reach,
-            eval_mod,
-            ladder,
-            expected_bits,
+            literal: sketch.choose_primes(request, circuit)?,
+            reach: reach(request, circuit),
+            eval_mod: sketch.eval_mod,
+            ladder: sketch.ladder,
+            expected_bits: sketch.expected_bits,
         })
     }
 
@@ -321,119 +283,4 @@ fn planned(factors: Vec<DiagonalMatrix>, from: usize, folds: Vec<usize>) -> Resu
             })
         })
         .collect()
-}
-
-/// log2 of the reduction's scale by depth.
-fn reduction_scales(eval_mod: &EvalMod, log_first_scale: f64) -> Vec<f64> {
-    (0..=eval_mod.depth())
-        .map(|depth| {
-            let fallen = log_first_scale - SCALE_TAPER * depth.saturating_sub(1) as f64;
-            fallen.max(log_first_scale.min(MAX_LOG_PRIME - 0.05))
-        })
-        .collect()
-}
-
-/// All levels above those left to the caller, lowest first, and the ladder.
-fn upper_levels(
-    request: &BootstrapRequest,
-    circuit: &BootstrapCircuit,
-    eval_mod: &EvalMod,
-    log_scales: &[f64],
-) -> (Vec<UpperLevel>, Vec<usize>) {
-    let mut upper = Vec::new();
-    let smallest = f64::from(request.log_n + 8);
-    let stages = f64::from(request.slots.trailing_zeros());
-
-    // slots_to_coeffs: noise before a factor of r stages is multiplied by 2^(r/2).
-    let reduced_scale = log_scales[eval_mod.depth()] + (std::f64::consts::TAU).log2() - circuit.log_ratio;
-    let per_factor = stages / circuit.slots_to_coeffs as f64 / 2.0;
-    let mut scale_below = request.log_scale;
-    for i in 1..=circuit.slots_to_coeffs {
-        let is_first_applied = i == circuit.slots_to_coeffs;
-        let effective = if is_first_applied {
-            reduced_scale
-        } else {
-            scale_below + per_factor + if i == 1 { 1.0 } else { 0.0 }
-        };
-        let log_plain = request.bits + PLAIN_MARGIN;
-        let log_prime = (log_plain + effective - scale_below).clamp(smallest, MAX_LOG_PRIME);
-        let log_scale = if is_first_applied {
-            log_scales[eval_mod.depth()]
-        } else {
-            effective
-        };
-        upper.push(UpperLevel { log_prime, log_scale });
-        scale_below = effective;
-    }
-
-    let mut ladder = vec![request.levels + upper.len()];
-    for depth in (0..eval_mod.depth()).rev() {
-        let dropped = 2.0 * log_scales[depth] - log_scales[depth + 1];
-        let primes = if dropped <= MAX_LOG_PRIME { 1 } else { 2 };
-        for _ in 0..primes {
-            upper.push(UpperLevel {
-                log_prime: dropped / f64::from(primes),
-                log_scale: log_scales[depth],
-            });
-        }
-        ladder.push(request.levels + upper.len());
-    }
-    ladder.reverse();
-
-    // coeffs_to_slots: the scale goes evenly from that of the raised ciphertext to that of the reduction.
-    let raised = 1.0 + request.log_scale + circuit.log_ratio + eval_mod.width().log2();
-    let count = circuit.coeffs_to_slots as f64;
-    for i in 0..circuit.coeffs_to_slots {
-        let above = log_scales[0] + (raised - log_scales[0]) * (i + 1) as f64 / count;
-        let below = log_scales[0] + (raised - log_scales[0]) * i as f64 / count;
-        let log_plain = log_scales[0] - 3.0;
-        upper.push(UpperLevel {
-            log_prime: (log_plain + above - below).clamp(smallest, MAX_LOG_PRIME),
-            log_scale: above,
-        });
-    }
-    (upper, ladder)
-}
-
-/// The chain with the fewest digits that stays secure.
-fn choose_digits(
-    request: &BootstrapRequest,
-    circuit: &BootstrapCircuit,
-    upper: &[UpperLevel],
-) -> Result<ParametersLiteral> {
-    let secret = SecretDistribution::UniformTernary;
-    let mut chain = ChainRequest {
-        log_n: request.log_n,
-        levels: request.levels,
-        log_scale: request.log_scale,
-        log_q0: request.log_scale + circuit.log_ratio,
-        dnum: 1,
-        secret,
-        security: request.security,
-    };
-    let q_count = request.levels + upper.len() + 1;
-    let log_product = |primes: &[u64]| primes.iter().map(|prime| (*prime as f64).log2()).sum::<f64>();
-    let (mut log_qp, mut bound) = (0.0, 0);
-    // Widths of digits, so that no two numbers of digits give the same one.
-    for width in (1..=q_count.div_ceil(4)).rev() {
-        chain.dnum = q_count.div_ceil(width);
-        let literal = ParametersLiteral::choose_with_upper(&chain, upper)?;
-        if request.security == Security::None {
-            if chain.dnum >= 5 || width == 1 {
-                return Ok(literal);
-            }
-            continue;
-        }
-        log_qp = log_product(&literal.q) + log_product(&literal.p);
-        bound = max_log_qp(request.log_n, secret)?;
-        if log_qp <= f64::from(bound) {
-            return Ok(literal);
-        }
-    }
-    Err(Error::Insecure {
-        log_n: request.log_n,
-        log_qp,
-        max_log_qp: bound,
-        secret: secret.to_string(),
-    })
 }
