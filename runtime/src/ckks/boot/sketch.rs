@@ -91,7 +91,10 @@ impl Sketch {
     /// Primes per digit and special primes: the widest digits that stay secure. `None` when not even the narrowest do.
     pub(super) fn digits(&self, request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Option<(usize, usize)> {
         let sizes = self.log_primes(request, circuit);
-        let bound = f64::from(max_log_qp(request.log_n, SECRET).ok()?);
+        let bound = match request.security {
+            Security::Classical128 => f64::from(max_log_qp(request.log_n, SECRET).ok()?),
+            Security::None => f64::INFINITY,
+        };
         let log_q: f64 = sizes.iter().sum();
         (1..=sizes.len().div_ceil(2)).rev().find_map(|width| {
             let widest = sizes
