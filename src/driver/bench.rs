@@ -111,6 +111,7 @@ pub fn primitives(set: &Set, ops: &[&str], seconds: f64) -> Result<Vec<Measureme
             .into_iter()
             .map(|step| (step, level))
             .collect::<BTreeMap<_, _>>(),
+        ..KeyRequest::default()
     };
     let evaluator = Evaluator::new(secret.evaluation_keys(&keys, &mut rng)?);
     let encoder = Encoder::new(&params);
