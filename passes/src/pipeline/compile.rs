@@ -24,6 +24,30 @@ pub struct Step {
 /// The passes that compile a model, in order.
 pub static COMPILE: &[Step] = &[
     Step {
+        pass: "fold_constants",
+        why: "first, so that the others see constants where there are some",
+    },
+    Step {
+        pass: "recover_activations",
+        why: "before affine folding, which would take activations written as arithmetic apart",
+    },
+    Step {
+        pass: "fold_affine",
+        why: "before calibration, which then sees only values that will exist",
+    },
+    Step {
+        pass: "fold_constants",
+        why: "again, because affine folding computes on weights",
+    },
+    Step {
+        pass: "calibrate",
+        why: "the graph has its final values but for polynomials, whose intervals come from it",
+    },
+    Step {
+        pass: "approximate",
+        why: "needs the intervals, and every linear op as it will run",
+    },
+    Step {
         pass: "lower_to_slot",
         why: "needs polynomials instead of functions, and ranges, from which it takes the norms of all values",
     },

@@ -2,6 +2,7 @@
 
 use super::AnyGraph;
 use crate::{PassCx, PassError, Stats};
+use crate::{approximate, calibrate, fold_affine, fold_constants, recover_activations};
 use crate::{lower_to_ckks, lower_to_slot, parameters, rewrite};
 use aphelion_ir::ckks::Ckks;
 use aphelion_ir::nn::Nn;
@@ -14,6 +15,7 @@ type Run<A, B> = fn(&PassCx, Graph<A>) -> Result<(Graph<B>, Stats), PassError>;
 /// The `run` of a pass, by the dialects it goes between.
 #[derive(Clone, Copy)]
 enum AnyRun {
+    NnToNn(Run<Nn, Nn>),
     NnToSlot(Run<Nn, Slot>),
     SlotToSlot(Run<Slot, Slot>),
     SlotToCkks(Run<Slot, Ckks>),
@@ -32,6 +34,31 @@ pub struct PassInfo {
 
 /// Every pass, in the order of the pipeline.
 pub static PASSES: &[PassInfo] = &[
+    PassInfo {
+        name: "fold_constants",
+        summary: "computes what depends on no input, and removes ops that do nothing",
+        run: AnyRun::NnToNn(fold_constants::run),
+    },
+    PassInfo {
+        name: "recover_activations",
+        summary: "makes one op again of every activation that an exporter wrote as arithmetic",
+        run: AnyRun::NnToNn(recover_activations::run),
+    },
+    PassInfo {
+        name: "fold_affine",
+        summary: "folds batch normalisation and chains of affine ops into the linear op before them",
+        run: AnyRun::NnToNn(fold_affine::run),
+    },
+    PassInfo {
+        name: "calibrate",
+        summary: "finds the interval of every value, from samples or from the inputs' intervals",
+        run: AnyRun::NnToNn(calibrate::run),
+    },
+    PassInfo {
+        name: "approximate",
+        summary: "replaces activations by polynomials, as cheap as the asked precision allows",
+        run: AnyRun::NnToNn(approximate::run),
+    },
     PassInfo {
         name: "lower_to_slot",
         summary: "places tensors into slots and turns linear ops into matrices between layouts",
@@ -69,6 +96,7 @@ impl PassInfo {
     /// Names of the dialects it takes and gives.
     pub fn dialects(&self) -> (&'static str, &'static str) {
         match self.run {
+            AnyRun::NnToNn(_) => (Nn::NAME, Nn::NAME),
             AnyRun::NnToSlot(_) => (Nn::NAME, Slot::NAME),
             AnyRun::SlotToSlot(_) => (Slot::NAME, Slot::NAME),
             AnyRun::SlotToCkks(_) => (Slot::NAME, Ckks::NAME),
@@ -82,6 +110,7 @@ impl PassInfo {
     /// The pass's own, and when the graph is of another dialect.
     pub fn run(&self, cx: &PassCx, graph: AnyGraph) -> Result<(AnyGraph, Stats), PassError> {
         match (self.run, graph) {
+            (AnyRun::NnToNn(run), AnyGraph::Nn(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Nn(g), s)),
             (AnyRun::NnToSlot(run), AnyGraph::Nn(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Slot(g), s)),
             (AnyRun::SlotToSlot(run), AnyGraph::Slot(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Slot(g), s)),
             (AnyRun::SlotToCkks(run), AnyGraph::Slot(graph)) => run(cx, graph).map(|(g, s)| (AnyGraph::Ckks(g), s)),
