@@ -36,7 +36,7 @@ pub struct CompileOptions {
 impl Default for CompileOptions {
     fn default() -> Self {
         CompileOptions {
-            target: Target::Precision(10.0),
+            target: Target::Precision(8.0),
             input_range: None,
             range_margin: 1.5,
             max_key_bytes: None,

@@ -24,6 +24,9 @@ use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral
 
 /// Bits that the noise has to stay below the target: polynomials take the other half of the error.
 const NOISE_SHARE_BITS: f64 = 1.0;
+/// Precision of a model without approximated functions, if less is asked: noise is its only error, and this much costs next
+/// to nothing.
+const EXACT_MODEL_BITS: f64 = 12.0;
 /// Precision that is enough to keep nearly every decision of a classifier.
 const AGREEMENT_BITS: f64 = 10.0;
 
@@ -54,10 +57,16 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
     });
     within_key_memory(cx, &mut priced)?;
 
+    let asked_bits = match cx.options.target {
+        Target::Precision(bits) => bits,
+        Target::Agreement(_) => AGREEMENT_BITS,
+    };
+    let is_exact = !graph.iter().any(|(_, node)| matches!(node.op, CkksOp::PolyEval { .. }));
     let needed_bits = NOISE_SHARE_BITS
-        + match cx.options.target {
-            Target::Precision(bits) => bits,
-            Target::Agreement(_) => AGREEMENT_BITS,
+        + if is_exact {
+            asked_bits.max(EXACT_MODEL_BITS)
+        } else {
+            asked_bits
         };
     let mut precision = precision::Precision::new(cx, &graph)?;
     let mut best_bits = f64::NEG_INFINITY;

@@ -3,12 +3,12 @@
 use crate::{PassCx, PassError};
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Ckks, CkksOp, Interpreter, Noise, ParameterSpec};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
-/// Samples that are run.
-const MAX_SAMPLES: usize = 2;
-/// Noisy runs per sample.
-const SEEDS: std::ops::Range<u64> = 0..2;
+/// Samples that are run, spread evenly over all that there are: the largest error and the largest result of a few differ
+/// from those of many by less than a bit.
+const MAX_SAMPLES: usize = 6;
 
 /// Inputs by name.
 type Inputs = BTreeMap<String, Vec<f64>>;
@@ -36,27 +36,30 @@ impl<'a> Precision<'a> {
     }
 
     /// Precision of the results under `spec` in bits: -log2 of the largest error relative to the largest result, over
-    /// all samples and seeds. `None` when a value does not fit its modulus.
+    /// all samples. `None` when a value does not fit its modulus.
     ///
     /// # Errors
     /// When the parameters are out of all proportion.
     pub(super) fn bits(&mut self, spec: &ParameterSpec) -> Result<Option<f64>, PassError> {
         self.interpreter.set_parameters(spec)?;
-        let (mut error, mut size) = (0.0f64, 0.0f64);
-        for (inputs, exact) in &self.runs {
-            size = exact.iter().fold(size, |size, x| size.max(x.abs()));
-            for seed in SEEDS {
-                // The exact run succeeded, so all that noise can add is a value too large for its modulus.
-                let Ok(noisy) = self.interpreter.evaluate(inputs, Noise::Seeded(seed)) else {
-                    return Ok(None);
-                };
-                let differences = exact
-                    .iter()
-                    .zip(noisy.concat())
-                    .map(|(exact, noisy)| (exact - noisy).abs());
-                error = differences.fold(error, f64::max);
-            }
-        }
+        let size = self
+            .runs
+            .iter()
+            .flat_map(|(_, exact)| exact)
+            .fold(0.0f64, |size, x| size.max(x.abs()));
+        let error_of = |(seed, (inputs, exact)): (usize, &(Inputs, Vec<f64>))| {
+            // The exact run succeeded, so all that noise can add is a value too large for its modulus.
+            let noisy = self
+                .interpreter
+                .evaluate(inputs, Noise::Seeded(seed as u64))
+                .ok()?
+                .concat();
+            let differences = exact.iter().zip(noisy).map(|(exact, noisy)| (exact - noisy).abs());
+            Some(differences.fold(0.0f64, f64::max))
+        };
+        let errors: Option<Vec<f64>> = self.runs.par_iter().enumerate().map(error_of).collect();
+        let Some(errors) = errors else { return Ok(None) };
+        let error = errors.into_iter().fold(0.0f64, f64::max);
         Ok(Some((size / error).log2()))
     }
 }
@@ -81,7 +84,9 @@ fn samples(cx: &PassCx, graph: &Graph<Ckks>) -> Result<Vec<Inputs>, PassError> {
             }
             Ok(BTreeMap::from([(name.clone(), sample.clone())]))
         };
-        return cx.samples.iter().take(MAX_SAMPLES).map(of_sample).collect();
+        let n_runs = cx.samples.len().min(MAX_SAMPLES);
+        let spread = (0..n_runs).map(|run| &cx.samples[run * cx.samples.len() / n_runs]);
+        return spread.map(of_sample).collect();
     }
     // A low-discrepancy sequence (multiples of the golden ratio), another stretch of it for every sample.
     let value = |index: usize| 2.0 * (index as f64 * 0.618_033_988_749_894_9).fract() - 1.0;
