@@ -1,3 +1,5 @@
+//! Activations become polynomials: degrees follow the target, and results stay as close as the pass reports.
+
 use crate::build::{Build, ops, run_on};
 use aphelion_ir::Graph;
 use aphelion_ir::nn::{Func, Nn};

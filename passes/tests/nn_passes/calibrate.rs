@@ -1,3 +1,5 @@
+//! Ranges from samples and from intervals: sampled values never leave them, and missing information is an error.
+
 use crate::build::{Build, run_on, some_inputs};
 use aphelion_ir::nn::{Func, Interpreter, Nn, NnOp, Pool, ValueRange};
 use aphelion_ir::slot::{Basis, Polynomial};

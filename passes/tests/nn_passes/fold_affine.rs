@@ -1,3 +1,5 @@
+//! Batch normalisation, scales and shifts vanish into the weights beside them; what must stay stays.
+
 use crate::build::{Build, ops, same_after};
 use aphelion_ir::nn::{Func, NnOp};
 use aphelion_ir::text::print_graph;

@@ -1,3 +1,5 @@
+//! Subgraphs without inputs become constants, neutral ops go, and moves of data compose.
+
 use crate::build::{Build, ops, same_after};
 use aphelion_ir::nn::{Func, NnOp};
 use aphelion_ir::text::print_graph;

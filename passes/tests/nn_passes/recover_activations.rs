@@ -1,3 +1,5 @@
+//! Activations that exporters spell out in small ops are found again, and lookalikes are left alone.
+
 use crate::build::{Build, ops, same_after};
 use aphelion_ir::nn::{Func, Nn, NnOp};
 use aphelion_ir::{Graph, ValueId};
