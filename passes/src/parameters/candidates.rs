@@ -10,8 +10,9 @@ const LOG_N: std::ops::RangeInclusive<u32> = 12..=16;
 const MIN_INSECURE_LOG_N: u32 = 10;
 /// Scales that are tried, in bits, where the ring has primes of that size. Below, no ring leaves useful precision.
 const LOG_SCALE: std::ops::RangeInclusive<u32> = 24..=44;
-/// Bits of q_0 beyond the scale and the sign: results up to 2^4 times the calibrated range do not wrap around.
-const HEADROOM_BITS: u32 = 5;
+/// Bits of q_0 beyond the scale: one for the sign, and two because slots may reach 2 where that saves a level, and results
+/// may leave the (widened) calibrated range by another factor of 2 before they wrap around.
+const HEADROOM_BITS: u32 = 3;
 /// Bits of the largest prime; every prime lies strictly below 2^50, and the one nearest to 2^49.99 may miss by little.
 const MAX_PRIME_BITS: f64 = 49.99;
 /// A chain takes its primes from this window around the scale, relative to it.
