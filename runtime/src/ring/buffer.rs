@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use memmap2::MmapMut;
 
@@ -16,6 +17,14 @@ const ALIGNMENT: usize = 64;
 const LARGE_PAGE: usize = 2 << 20;
 /// Buffers from this many bytes on ask for large pages.
 const LARGE_BUFFER: usize = LARGE_PAGE / 2;
+
+/// Large buffers start this many bytes apart from each other relative to a large page, an odd number of cache lines: sums of
+/// products read the same place of many polynomials at once, and places a power of two apart would share cache sets.
+const COLOUR_BYTES: usize = 4096 + 5 * ALIGNMENT;
+/// How many different starts there are; together they span the sets of a second-level cache.
+const COLOURS: usize = 32;
+/// Large buffers made so far.
+static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// An owned slice of `u64` that starts on a 64-byte boundary; a large one asks the system for large pages.
 pub struct AlignedBuffer {
@@ -58,10 +67,11 @@ impl AlignedBuffer {
         if bytes < LARGE_BUFFER {
             return None;
         }
-        let mut mapping = MmapMut::map_anon(bytes.next_multiple_of(LARGE_PAGE) + LARGE_PAGE).ok()?;
+        let colour = MADE.fetch_add(1, Ordering::Relaxed) % COLOURS * COLOUR_BYTES;
+        let mut mapping = MmapMut::map_anon((colour + bytes).next_multiple_of(LARGE_PAGE) + LARGE_PAGE).ok()?;
         #[cfg(target_os = "linux")]
         mapping.advise(memmap2::Advice::HugePage).ok();
-        let offset = mapping.as_ptr().align_offset(LARGE_PAGE);
+        let offset = mapping.as_ptr().align_offset(LARGE_PAGE) + colour;
         let start = NonNull::from(&mut mapping[offset..][..bytes]).cast::<u64>();
         Some(Self {
             start,

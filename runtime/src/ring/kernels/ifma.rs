@@ -19,6 +19,10 @@ use crate::ring::simd::{
 
 /// Products summed before a reduction: 14 high parts below 2^48 and 15 carries stay below 2^52 - 2^12.
 const TERMS: usize = 14;
+/// Products summed from memory at once: more streams than the hardware prefetches well cost bandwidth.
+const TERMS_AT_ONCE: usize = 5;
+/// Columns between two visits to the partial sums: they stay in the first-level cache.
+const COLUMNS: usize = 1024;
 /// Rows handled together in sums of products, so that eight or more accumulators hide the latency of the multiplier.
 const TILE: usize = 4;
 
@@ -175,6 +179,8 @@ fn tile(values: &[u64], row: usize) -> &[Row] {
     &rows(values)[row..][..TILE]
 }
 
+/// Column by column of [`COLUMNS`] words, a few terms at a time: partial sums wait reduced in `out`. Measured on 9 terms of 10
+/// limbs of 2^14 words: 2.3 ms with all 27 streams at once, 1.5 ms in two goes.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn inner_products<const OUTS: usize>(
     m: &Modulus,
@@ -182,26 +188,51 @@ pub(super) fn inner_products<const OUTS: usize>(
     x: &[&[u64]],
     y: &[[&[u64]; OUTS]],
 ) {
-    let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
-    for row in (0..out[0].len() / LANES).step_by(TILE) {
-        let mut sums: [Accumulator; OUTS] = [[[zero; 2]; TILE]; OUTS];
-        for (x, y) in x.chunks(TERMS).zip(y.chunks(TERMS)) {
-            for (x, y) in x.iter().zip(y) {
-                let x = tile(x, row);
-                for (sums, y) in sums.iter_mut().zip(y) {
-                    for ((sum, x), y) in sums.iter_mut().zip(x).zip(tile(y, row)) {
-                        accumulate(sum, load(x), load(y));
-                    }
-                }
-            }
-            for [high, low] in sums.iter_mut().flatten() {
-                (*high, *low) = (zero, prime.reduce_wide(*high, *low, radix));
+    let n = out[0].len();
+    let terms = x.len().div_ceil(x.len().div_ceil(TERMS_AT_ONCE).max(1)).max(1);
+    let columns = if terms == x.len() { n } else { COLUMNS.min(n) };
+    for start in (0..n).step_by(columns) {
+        let range = start / LANES..(start + columns).min(n) / LANES;
+        for (group, (x, y)) in x.chunks(terms).zip(y.chunks(terms)).enumerate() {
+            for row in range.clone().step_by(TILE) {
+                add_products(m, &mut out, x, y, row, group == 0);
             }
         }
-        for (out, sums) in out.iter_mut().zip(sums) {
-            for (out, [_, reduced]) in rows_mut(out)[row..][..TILE].iter_mut().zip(sums) {
-                store(out, reduced);
+    }
+}
+
+/// TILE rows of at most [`TERMS`] products, added to what is in `out` unless they are the `first`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn add_products<const OUTS: usize>(
+    m: &Modulus,
+    out: &mut [&mut [u64]; OUTS],
+    x: &[&[u64]],
+    y: &[[&[u64]; OUTS]],
+    row: usize,
+    first: bool,
+) {
+    let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
+    let mut high = [[zero; TILE]; OUTS];
+    let mut low = [[zero; TILE]; OUTS];
+    for (x, y) in x.iter().zip(y) {
+        let x = tile(x, row);
+        let x: [__m512i; TILE] = std::array::from_fn(|t| load(&x[t]));
+        for o in 0..OUTS {
+            let y = tile(y[o], row);
+            for t in 0..TILE {
+                let y = load(&y[t]);
+                high[o][t] = madd_high(high[o][t], x[t], y);
+                low[o][t] = madd_low(low[o][t], x[t], y);
             }
+        }
+    }
+    for (o, out) in out.iter_mut().enumerate() {
+        let out = &mut rows_mut(out)[row..][..TILE];
+        for t in 0..TILE {
+            let before = if first { zero } else { load(&out[t]) };
+            let low = _mm512_add_epi64(low[o][t], before);
+            store(&mut out[t], prime.reduce_wide(high[o][t], low, radix));
         }
     }
 }
