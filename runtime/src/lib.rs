@@ -12,3 +12,5 @@ pub mod plan;
 pub mod exec;
 
 pub mod client;
+
+pub mod bench;

@@ -1,6 +1,6 @@
 //! `aphelion bench`: measures the runtime, one JSON line per operation.
 
-use aphelion::driver::bench::{PRIMITIVES, Set, primitives};
+use aphelion_runtime::bench::{OPERATIONS, Set, measure};
 use clap::{Args, Subcommand};
 
 use super::output::Output;
@@ -29,7 +29,7 @@ struct Primitives {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "14,15,16")]
     log_n: Vec<u32>,
     /// Operations; all by default.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(PRIMITIVES))]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(OPERATIONS))]
     op: Vec<String>,
     /// Measures every operation for about this long.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
@@ -40,13 +40,13 @@ impl Bench {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
         let What::Primitives(args) = &self.what;
         let ops: Vec<&str> = if args.op.is_empty() {
-            PRIMITIVES.to_vec()
+            OPERATIONS.to_vec()
         } else {
             args.op.iter().map(String::as_str).collect()
         };
         for log_n in &args.log_n {
             let set = Set::matched(*log_n)?;
-            for result in primitives(&set, &ops, args.seconds)? {
+            for result in measure(&set, &ops, args.seconds)? {
                 output.line(&serde_json::to_string(&result)?)?;
             }
         }

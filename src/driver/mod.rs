@@ -1,9 +1,8 @@
 //! The steps from a model file to an encrypted prediction, one file each.
 //!
 //! Reading order: [`model`] (import), [`data`] (samples), [`compile`] (model to plan), [`roles`] (client and server as
-//! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`machine`], [`bench`].
+//! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`machine`].
 
-pub mod bench;
 pub mod compile;
 pub mod data;
 pub mod infer;

@@ -1,21 +1,23 @@
-//! Timings of the scheme's operations, named as the peers' are.
+//! Timings of the scheme's operations at 128-bit parameters, named as the peers' are.
+//!
+//! Assumes nothing else; ensures one [`Measurement`] per operation, at the highest level of its [`Set`]. Wall-clock times
+//! are those of single runs; processor time is the mean over all runs, which a loaded machine disturbs least.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
-use aphelion_runtime::ckks::encoding::Encoder;
-use aphelion_runtime::ckks::eval::Evaluator;
-use aphelion_runtime::ckks::keys::{KeyRequest, SecretKey};
-use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
 use serde::Serialize;
 
-use super::error::{DriverError, Result};
-use super::metrics::median;
-use super::roles::random_source;
+use crate::ckks::encoding::Encoder;
+use crate::ckks::eval::Evaluator;
+use crate::ckks::keys::{KeyRequest, SecretKey};
+use crate::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
+use crate::error::{Error, Result};
+use crate::ring::SecretRng;
 
 /// Names of the operations.
-pub const PRIMITIVES: [&str; 12] = [
+pub const OPERATIONS: [&str; 12] = [
     "ntt_fwd",
     "ntt_inv",
     "encode",
@@ -36,7 +38,7 @@ const HOISTED: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 const MIN_RUNS: usize = 5;
 const MAX_RUNS: usize = 2000;
 /// Keys and data of a benchmark guard nothing.
-const SEED: u64 = 1;
+const SEED: [u8; 32] = [1; 32];
 
 /// A parameter set to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,18 +47,18 @@ pub struct Set {
 }
 
 impl Set {
-    /// The 128-bit set whose modulus matches the peers': logQ 375, 660 and 1310 for N = 2^14, 2^15 and 2^16.
+    /// The 128-bit set whose modulus matches the peers': log2 Q of 375, 660 and 1310 for N = 2^14, 2^15 and 2^16.
     ///
     /// # Errors
-    /// For another ring degree.
+    /// [`Error::InvalidParameter`] for another ring degree.
     pub fn matched(log_n: u32) -> Result<Self> {
         let (levels, log_scale, log_q0, dnum) = match log_n {
             14 => (8, 41.0, 47.0, 9),
             15 => (15, 41.0, 45.0, 4),
             16 => (26, 48.5, 49.0, 4),
             _ => {
-                let message = format!("no parameter set for N = 2^{log_n}: choose 14, 15 or 16");
-                return Err(DriverError::BadInput(message));
+                let reason = format!("no benchmark set for N = 2^{log_n}: choose 14, 15 or 16");
+                return Err(Error::InvalidParameter { name: "log_n", reason });
             }
         };
         Ok(Self {
@@ -70,6 +72,13 @@ impl Set {
                 security: Security::Classical128,
             },
         })
+    }
+
+    /// The same ciphertext primes with another number of key-switching digits.
+    #[must_use]
+    pub fn with_dnum(mut self, dnum: usize) -> Self {
+        self.request.dnum = dnum;
+        self
     }
 }
 
@@ -93,15 +102,17 @@ pub struct Measurement {
     pub ms_median: f64,
     /// Fastest run in milliseconds.
     pub ms_min: f64,
+    /// Processor time of all threads, mean in milliseconds; `None` where the system does not tell.
+    pub cpu_ms: Option<f64>,
 }
 
-/// Measures operations at the top level of a set, each for about `seconds`.
+/// Measures operations at the top level of a set, each for about `seconds`; runs each once when that is 0.
 ///
 /// # Errors
-/// When the set cannot be made.
-pub fn primitives(set: &Set, ops: &[&str], seconds: f64) -> Result<Vec<Measurement>> {
+/// When the set cannot be made, or an operation has no such name.
+pub fn measure(set: &Set, ops: &[&str], seconds: f64) -> Result<Vec<Measurement>> {
     let params = Parameters::new(ParametersLiteral::choose(&set.request)?)?;
-    let mut rng = random_source(Some(SEED))?;
+    let mut rng = SecretRng::from_seed(SEED);
     let secret = SecretKey::generate(&params, &mut rng);
     let level = params.max_level();
     let keys = KeyRequest {
@@ -140,20 +151,17 @@ pub fn primitives(set: &Set, ops: &[&str], seconds: f64) -> Result<Vec<Measureme
                 "mul_cc_relin_rescale" => drop(black_box(evaluator.mul_relin_rescale(&a, &b)?)),
                 "rotate" => drop(black_box(evaluator.rotate(&a, 1)?)),
                 "hoisted_rot8" => drop(black_box(evaluator.rotate_hoisted(&a, &HOISTED)?)),
-                other => return Err(DriverError::BadInput(format!("no operation `{other}`"))),
+                other => {
+                    let reason = format!("there is none called `{other}`");
+                    return Err(Error::InvalidParameter {
+                        name: "operation",
+                        reason,
+                    });
+                }
             }
             Ok(())
         };
-        run()?;
-        let mut milliseconds = Vec::new();
-        let start = Instant::now();
-        while milliseconds.len() < MIN_RUNS
-            || (milliseconds.len() < MAX_RUNS && start.elapsed().as_secs_f64() < seconds)
-        {
-            let start = Instant::now();
-            run()?;
-            milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
-        }
+        let times = time(seconds, &mut run)?;
         measurements.push(Measurement {
             peer: "aphelion",
             op: (*op).to_string(),
@@ -161,9 +169,56 @@ pub fn primitives(set: &Set, ops: &[&str], seconds: f64) -> Result<Vec<Measureme
             limbs: level + 1,
             dnum: set.request.dnum,
             threads: rayon::current_num_threads(),
-            ms_min: milliseconds.iter().copied().fold(f64::INFINITY, f64::min),
-            ms_median: median(milliseconds),
+            ms_median: times.median,
+            ms_min: times.min,
+            cpu_ms: times.processor,
         });
     }
     Ok(measurements)
+}
+
+/// Milliseconds of one operation.
+struct Times {
+    median: f64,
+    min: f64,
+    processor: Option<f64>,
+}
+
+fn time(seconds: f64, run: &mut dyn FnMut() -> Result<()>) -> Result<Times> {
+    let mut milliseconds = Vec::new();
+    let mut timed_run = |runs: &mut Vec<f64>| -> Result<()> {
+        let start = Instant::now();
+        run()?;
+        runs.push(start.elapsed().as_secs_f64() * 1e3);
+        Ok(())
+    };
+    let start = Instant::now();
+    if seconds > 0.0 {
+        // fills the pools and caches
+        timed_run(&mut Vec::new())?;
+    }
+    let min_runs = if seconds > 0.0 { MIN_RUNS } else { 1 };
+    let before = processor_nanoseconds();
+    while milliseconds.len() < min_runs || (milliseconds.len() < MAX_RUNS && start.elapsed().as_secs_f64() < seconds) {
+        timed_run(&mut milliseconds)?;
+    }
+    let after = processor_nanoseconds();
+    let runs = milliseconds.len();
+    milliseconds.sort_by(f64::total_cmp);
+    Ok(Times {
+        median: milliseconds[runs / 2],
+        min: milliseconds[0],
+        processor: before
+            .zip(after)
+            .map(|(before, after)| (after - before) as f64 / 1e6 / runs as f64),
+    })
+}
+
+/// Processor time of all threads of this process so far; `None` where the system has no `/proc`.
+fn processor_nanoseconds() -> Option<u64> {
+    let of_thread = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
+        let line = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    std::fs::read_dir("/proc/self/task").ok()?.map(of_thread).sum()
 }
