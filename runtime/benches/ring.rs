@@ -103,7 +103,7 @@ fn operations(run: &Run, backend: Backend) {
         });
         time("mod_down", &mut || drop(black_box(ring.mod_down(&x))));
         time("mod_down_automorphism", &mut || {
-            drop(black_box(ring.mod_down_then_automorphism(&x, 5)))
+            drop(black_box(ring.mod_down_then_automorphism(&x, None, 5)))
         });
         time("rescale", &mut || drop(black_box(ring.rescale(&x_q))));
         time("uniform", &mut || {

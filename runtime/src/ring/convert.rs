@@ -7,6 +7,7 @@
 //!         that share of B from +-B/2, where it may come out as the representative on the other side (x -+ B): off by a
 //!         multiple of B, with |result| <= B/2 * (1 + k * 2^-50).
 //! Source: Halevi, Polyakov, Shoup, "An improved RNS variant of the BFV homomorphic encryption scheme", CT-RSA 2019, section 2.2.
+//!         With one source, `y_0 = x`, the centred representative is exact and no quotients are kept.
 //! Cost:   per coefficient, k products by constants once ([`BaseConverter::scale`]), then (k + 1) multiply-adds and one reduction
 //!         per target ([`BaseConverter::convert`]). Several targets are made together, tile by tile, so that a tile of scaled
 //!         sources is read once for all of them; few enough that the transforms which follow find them in cache.
@@ -108,10 +109,13 @@ impl BaseConverter {
 
     /// First half: scales the source limbs (coefficients) in place to `y_0..y_{k-1}` and writes the quotients v. Parallel.
     ///
-    /// Requires: `limbs[i]` in [0, b_i).   Ensures: `limbs[i]` in [0, b_i), quotients in [0, k].
+    /// Requires: `limbs[i]` in [0, b_i).   Ensures: `limbs[i]` in [0, b_i), quotients in [0, k]; with one source, nothing changes.
     pub fn scale(&self, limbs: Vec<&mut [u64]>, quotients: &mut [u64]) {
         assert_eq!(limbs.len(), self.sources.len());
         assert!(limbs.iter().all(|limb| limb.len() == quotients.len()));
+        if limbs.len() == 1 {
+            return;
+        }
         let width = TASK.min(quotients.len());
         let columns = columns_of(limbs.into_iter().map(|limb| limb.chunks_mut(width)));
         columns
@@ -131,6 +135,18 @@ impl BaseConverter {
         assert_eq!(rows.len(), self.sources.len() + 1);
         let n = rows[0].len();
         assert!(rows.iter().all(|row| row.len() == n) && outs.iter().all(|(_, out)| out.len() == n));
+        if let [source] = self.sources.as_slice() {
+            for (target, out) in outs {
+                kernels::lift(
+                    self.backend,
+                    &self.targets[*target].modulus,
+                    out,
+                    rows[0],
+                    &source.modulus,
+                );
+            }
+            return;
+        }
         let tile = TILE.min(n);
         for start in (0..n).step_by(tile) {
             let rows: Vec<&[u64]> = rows.iter().map(|row| &row[start..][..tile]).collect();

@@ -50,8 +50,7 @@ impl<'a> Digits<'a> {
                 limbs,
             })
             .collect();
-        let mut scaled = x.clone();
-        scaled.to_coeff();
+        let mut scaled = x.coefficients();
         let mut quotients = ring.pool().take(digits.len() * n);
         for ((digit, limbs), quotients) in digits
             .iter()
@@ -169,6 +168,37 @@ impl RingContext {
     }
 }
 
+/// `sum_d digits[d] * keys[i][d][o]` for every key i and each o, over the basis of the digits. Prime by prime, so that the
+/// digits are read from memory once for all keys. Keys may be at a higher level.
+pub fn products_with_keys<const OUTS: usize>(digits: &[Poly], keys: &[Vec<[&Poly; OUTS]>]) -> Vec<[Poly; OUTS]> {
+    let (ring, basis) = (digits[0].ring(), digits[0].basis());
+    let same_basis = |digit: &Poly| digit.domain() == Domain::Eval && digit.basis() == basis;
+    assert!(digits.iter().all(same_basis) && keys.iter().all(|key| key.len() >= digits.len()));
+    assert!(
+        keys.iter()
+            .flatten()
+            .flatten()
+            .all(|poly| poly.domain() == Domain::Eval)
+    );
+    let new_output = || std::array::from_fn(|_| Poly::uninit(ring, basis, Domain::Eval));
+    let mut outs: Vec<[Poly; OUTS]> = keys.iter().map(|_| new_output()).collect();
+    let columns = columns_of(outs.as_flattened_mut().iter_mut().map(|out| out.limbs_mut()));
+    columns.into_par_iter().enumerate().for_each(|(limb, outs)| {
+        let prime = ring.prime_index(basis, limb);
+        let digit_values: Vec<&[u64]> = digits.iter().map(|digit| digit.limb(limb)).collect();
+        let mut outs = outs.into_iter();
+        for key in keys {
+            let key = key[..digits.len()].iter();
+            let key_values: Vec<[&[u64]; OUTS]> =
+                key.map(|polys| polys.map(|poly| poly.limb_of_prime(prime))).collect();
+            if let Ok(outs) = outs.by_ref().take(OUTS).collect::<Vec<_>>().try_into() {
+                kernels::inner_products(ring.backend(), ring.modulus(prime), outs, &digit_values, &key_values);
+            }
+        }
+    });
+    outs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,6 +237,12 @@ mod tests {
                 let digit_refs: Vec<&Poly> = digits.iter().collect();
                 let expected = Poly::inner_products(Basis::qp(level), &digit_refs, &pairs[..digits.len()]);
                 assert!(expected == ring.key_products(&x, digit_limbs, &pairs));
+                let reversed: Vec<[&Poly; 2]> = pairs.iter().rev().copied().collect();
+                let [first, second]: [_; 2] = products_with_keys(&digits, &[pairs.clone(), reversed.clone()])
+                    .try_into()
+                    .unwrap_or_else(|_| panic!("two keys have two products"));
+                assert!(first == expected);
+                assert!(second == Poly::inner_products(Basis::qp(level), &digit_refs, &reversed[..digits.len()]));
             }
         }
     }
@@ -223,8 +259,12 @@ mod tests {
             let pairs: Vec<[&Poly; 2]> = key.chunks(2).map(|pair| [&pair[0], &pair[1]]).collect();
             let x = uniform(&ring, Basis::q(5), Domain::Eval, &[9; 32]);
             let [body, mask] = ring.key_products(&x, 3, &pairs);
-            let rotated = ring.mod_down_then_automorphism(&body, 25);
-            let lowered = [ring.mod_down_and_rescale(&mask), ring.rescale(&rotated), rotated];
+            let rotated = ring.mod_down_then_automorphism(&body, Some(&x), 25);
+            let lowered = [
+                ring.add_and_divide_down_to(&mask, &x, 4),
+                ring.rescale(&rotated),
+                rotated,
+            ];
             lowered.map(|poly| poly.data().to_vec())
         });
         assert!(results[0] == results[1]);

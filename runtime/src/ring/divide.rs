@@ -11,52 +11,82 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::convert::limbs_per_group;
-use super::{AutomorphismTable, Basis, Domain, Poly, RingContext, kernels};
+use super::{AutomorphismTable, Basis, Domain, Modulus, Poly, RingContext, kernels};
 
 impl RingContext {
     /// Divides a polynomial over `q_0..q_l` and the special primes by `P`, with rounding. Evaluation form in and out.
     pub fn mod_down(self: &Arc<Self>, x: &Poly) -> Poly {
         assert!(x.basis().special);
-        self.divide_by_last(x, x.basis().q_limbs, None)
+        self.divide_by_last(x, x.basis().q_limbs, None, None)
     }
 
-    /// [`Self::mod_down`], then `X -> X^galois_element`, with the permutation on the way to memory.
-    pub fn mod_down_then_automorphism(self: &Arc<Self>, x: &Poly, galois_element: u64) -> Poly {
+    /// [`Self::mod_down`] plus `addend` (over `q_0..q_l` at least), in one pass.
+    pub fn mod_down_and_add(self: &Arc<Self>, x: &Poly, addend: &Poly) -> Poly {
         assert!(x.basis().special);
-        self.divide_by_last(x, x.basis().q_limbs, Some(&self.automorphism(galois_element)))
+        self.divide_by_last(x, x.basis().q_limbs, Some(addend), None)
+    }
+
+    /// [`Self::mod_down`] plus `addend` if there is one, then `X -> X^galois_element`, with the permutation on the way to memory.
+    pub fn mod_down_then_automorphism(self: &Arc<Self>, x: &Poly, addend: Option<&Poly>, galois_element: u64) -> Poly {
+        assert!(x.basis().special);
+        let table = self.automorphism(galois_element);
+        self.divide_by_last(x, x.basis().q_limbs, addend, Some(&table))
     }
 
     /// Divides a polynomial over `q_0..q_l` (l >= 1) by `q_l`, with rounding. Evaluation form in and out.
     pub fn rescale(self: &Arc<Self>, x: &Poly) -> Poly {
         assert!(!x.basis().special);
-        self.divide_by_last(x, x.basis().level(), None)
+        self.divide_by_last(x, x.basis().level(), None, None)
     }
 
     /// [`Self::mod_down`] then [`Self::rescale`] in one division by `P * q_l`.
     pub fn mod_down_and_rescale(self: &Arc<Self>, x: &Poly) -> Poly {
         assert!(x.basis().special);
-        self.divide_by_last(x, x.basis().level(), None)
+        self.divide_by_last(x, x.basis().level(), None, None)
     }
 
     /// Divides by `q_kept, ..., q_l` and, where `x` has them, the special primes, in one division.
     pub fn divide_down_to(self: &Arc<Self>, x: &Poly, kept: usize) -> Poly {
         assert!(kept <= x.basis().q_limbs && kept < x.limb_count());
-        self.divide_by_last(x, kept, None)
+        self.divide_by_last(x, kept, None, None)
     }
 
-    /// Divides by the product of all limbs from `kept` on.
-    fn divide_by_last(self: &Arc<Self>, x: &Poly, kept: usize, table: Option<&AutomorphismTable>) -> Poly {
-        assert_eq!(x.domain(), Domain::Eval);
+    /// `(x + P * addend) / (P * q_kept * ... * q_l)`, rounded: [`Self::mod_down_and_add`] and [`Self::divide_down_to`] in one.
+    pub fn add_and_divide_down_to(self: &Arc<Self>, x: &Poly, addend: &Poly, kept: usize) -> Poly {
+        assert!(x.basis().special && kept <= x.basis().q_limbs);
+        self.divide_by_last(x, kept, Some(addend), None)
+    }
+
+    /// Divides x, plus `P * addend` where there is one, by the product of all limbs from `kept` on.
+    fn divide_by_last(
+        self: &Arc<Self>,
+        x: &Poly,
+        kept: usize,
+        addend: Option<&Poly>,
+        table: Option<&AutomorphismTable>,
+    ) -> Poly {
+        assert!(x.domain() == Domain::Eval && addend.is_none_or(|addend| addend.domain() == Domain::Eval));
         assert!(kept > 0, "the last ciphertext prime cannot be divided away");
         let n = self.n();
         let primes = self.prime_indices(x.basis());
         let (targets, sources) = primes.split_at(kept);
         let converter = self.converter(sources, targets);
+        let special_modulus = |m: &Modulus| {
+            let special = self.special_primes().map(|prime| self.modulus(prime).value());
+            special.fold(1, |product, p| m.mul(product, m.reduce(p)))
+        };
         let mut scaled = self.pool().take((sources.len() + 1) * n);
         let (divided, quotients) = scaled.split_at_mut(sources.len() * n);
         divided.par_chunks_exact_mut(n).enumerate().for_each(|(i, values)| {
+            let table = self.table(sources[i]);
             values.copy_from_slice(x.limb(kept + i));
-            self.table(sources[i]).inverse(values);
+            // the special primes divide P
+            if let Some(addend) = addend.filter(|_| sources[i] < self.q_count()) {
+                let m = table.modulus();
+                let special = m.shoup(special_modulus(m));
+                kernels::add_mul_shoup(self.backend(), m, values, addend.limb_of_prime(sources[i]), special);
+            }
+            table.inverse(values);
         });
         converter.scale(divided.chunks_exact_mut(n).collect(), quotients);
         let rows: Vec<&[u64]> = scaled.chunks_exact(n).collect();
@@ -64,20 +94,24 @@ impl RingContext {
         let finish = |limbs: &mut [(usize, &mut [u64])]| {
             converter.convert(&rows, limbs);
             for (limb, values) in limbs {
-                let table = self.table(*limb);
+                let (table, x) = (self.table(*limb), x.limb(*limb));
                 table.forward(values);
-                let inverse = converter.product_inverse(*limb);
-                kernels::sub_from_then_mul_shoup(self.backend(), table.modulus(), values, x.limb(*limb), inverse);
+                let (m, inverse) = (table.modulus(), converter.product_inverse(*limb));
+                match addend {
+                    None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, x, inverse),
+                    Some(addend) => {
+                        let (addend, weight) = (addend.limb_of_prime(*limb), m.mul(special_modulus(m), inverse.value));
+                        let weight = m.shoup(weight);
+                        kernels::sub_from_then_mul_add_shoup(self.backend(), m, values, x, inverse, addend, weight);
+                    }
+                }
             }
         };
-        let mut out = Poly::uninit(
-            self,
-            Basis {
-                q_limbs: kept,
-                special: false,
-            },
-            Domain::Eval,
-        );
+        let basis = Basis {
+            q_limbs: kept,
+            special: false,
+        };
+        let mut out = Poly::uninit(self, basis, Domain::Eval);
         let group = limbs_per_group(sources.len());
         let mut limbs: Vec<(usize, &mut [u64])> = out.limbs_mut().enumerate().collect();
         limbs.par_chunks_mut(group).for_each(|limbs| match table {
@@ -150,7 +184,19 @@ pub(super) mod tests {
             }
         };
         check(&ring.mod_down(&x), &p, &values);
-        assert!(ring.mod_down_then_automorphism(&x, 5) == ring.mod_down(&x).automorphism(5));
+        assert!(ring.mod_down_then_automorphism(&x, None, 5) == ring.mod_down(&x).automorphism(5));
+        let addend = uniform(&ring, Basis::q(4), Domain::Eval, &[3; 32]);
+        let sum = ring.mod_down(&x).sum(&addend);
+        assert!(ring.mod_down_and_add(&x, &addend) == sum);
+        assert!(ring.mod_down_then_automorphism(&x, Some(&addend), 5) == sum.automorphism(5));
+        let mut raised = x.clone();
+        let special: Vec<u64> = (0..5)
+            .map(|limb| (&p % ring.modulus(limb).value()).try_into().unwrap())
+            .collect();
+        raised.add_mul_constants(&addend, &special);
+        for kept in 3..=5 {
+            assert!(ring.add_and_divide_down_to(&x, &addend, kept) == ring.divide_down_to(&raised, kept));
+        }
         check(&ring.mod_down_and_rescale(&x), &(&p * &last), &values);
         let two = &last * ring.modulus(3).value();
         check(&ring.divide_down_to(&x, 3), &(&p * &two), &values);

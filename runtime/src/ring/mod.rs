@@ -29,6 +29,7 @@ pub use backend::{Backend, Ifma};
 pub use buffer::{AlignedBuffer, BufferPool};
 pub use context::{Basis, RingContext};
 pub use convert::BaseConverter;
+pub use digits::products_with_keys;
 pub use error::RingError;
 pub use modulus::{MAX_MODULUS_BITS, Modulus, ShoupFactor};
 pub use ntt::{NttTable, evaluation_exponents};

@@ -12,6 +12,9 @@ use super::{AlignedBuffer, Backend, Basis, Modulus, NttTable, RingContext, kerne
 /// Polynomials up to this many words are worked on by one thread: waking others takes longer.
 const SERIAL_WORDS: usize = 1 << 14;
 
+/// Words copied and worked on at a time.
+const TILE: usize = 1024;
+
 /// What the words of a polynomial are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
@@ -157,6 +160,28 @@ impl Poly {
             self.each_limb(|_, table, values| table.inverse(values));
             self.domain = Domain::Coeff;
         }
+    }
+
+    /// A copy in coefficient form.
+    pub fn coefficients(&self) -> Self {
+        let mut copy = Self::uninit(&self.ring, self.basis, Domain::Coeff);
+        copy.each_limb(|limb, table, values| {
+            values.copy_from_slice(self.limb(limb));
+            if self.domain == Domain::Eval {
+                table.inverse(values);
+            }
+        });
+        copy
+    }
+
+    /// self + other.
+    pub fn sum(&self, other: &Self) -> Self {
+        self.zip_tiles(other, kernels::add)
+    }
+
+    /// self - other.
+    pub fn difference(&self, other: &Self) -> Self {
+        self.zip_tiles(other, kernels::sub)
     }
 
     /// self = self + other.
@@ -319,6 +344,21 @@ impl Poly {
         } else {
             self.par_limbs_mut().enumerate().for_each(run);
         }
+    }
+
+    /// A new polynomial: tiles of self, each changed by `kernel` while it is in the first-level cache.
+    fn zip_tiles(&self, other: &Self, kernel: fn(Backend, &Modulus, &mut [u64], &[u64])) -> Self {
+        assert_eq!((self.basis, self.domain), (other.basis, other.domain));
+        let family = self.ring.backend();
+        let mut out = Self::uninit(&self.ring, self.basis, self.domain);
+        out.each_limb(|limb, table, values| {
+            let operands = self.limb(limb).chunks(TILE).zip(other.limb(limb).chunks(TILE));
+            for (out, (x, y)) in values.chunks_mut(TILE).zip(operands) {
+                out.copy_from_slice(x);
+                kernel(family, table.modulus(), out, y);
+            }
+        });
+        out
     }
 
     fn zip_limbs(&mut self, other: &Self, kernel: fn(Backend, &Modulus, &mut [u64], &[u64])) {

@@ -12,8 +12,12 @@ impl Evaluator {
     /// # Errors
     /// [`Error::LevelMismatch`], [`Error::ScaleMismatch`] (beyond 2^-30), [`Error::SlotMismatch`].
     pub fn add(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        check("add", a, b)?;
+        if a.parts.len() == b.parts.len() {
+            return Ok(combine(a, b, Poly::sum));
+        }
         let mut sum = a.clone();
-        self.add_in_place(&mut sum, b)?;
+        combine_in_place(&mut sum, b, Poly::add_assign);
         Ok(sum)
     }
 
@@ -23,7 +27,7 @@ impl Evaluator {
     /// As [`Evaluator::add`].
     pub fn add_in_place(&self, a: &mut Ciphertext, b: &Ciphertext) -> Result<()> {
         check("add", a, b)?;
-        combine(a, b, Poly::add_assign);
+        combine_in_place(a, b, Poly::add_assign);
         Ok(())
     }
 
@@ -32,8 +36,12 @@ impl Evaluator {
     /// # Errors
     /// As [`Evaluator::add`].
     pub fn sub(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        check("sub", a, b)?;
+        if a.parts.len() == b.parts.len() {
+            return Ok(combine(a, b, Poly::difference));
+        }
         let mut difference = a.clone();
-        self.sub_in_place(&mut difference, b)?;
+        combine_in_place(&mut difference, b, Poly::sub_assign);
         Ok(difference)
     }
 
@@ -43,7 +51,7 @@ impl Evaluator {
     /// As [`Evaluator::add`].
     pub fn sub_in_place(&self, a: &mut Ciphertext, b: &Ciphertext) -> Result<()> {
         check("sub", a, b)?;
-        combine(a, b, Poly::sub_assign);
+        combine_in_place(a, b, Poly::sub_assign);
         Ok(())
     }
 
@@ -110,7 +118,17 @@ fn check(what: &'static str, a: &Ciphertext, b: &Ciphertext) -> Result<()> {
     check_same_scale(what, a.scale(), b.scale())
 }
 
-fn combine(a: &mut Ciphertext, b: &Ciphertext, op: impl Fn(&mut Poly, &Poly)) {
+fn combine(a: &Ciphertext, b: &Ciphertext, op: impl Fn(&Poly, &Poly) -> Poly) -> Ciphertext {
+    let parts = a
+        .parts
+        .iter()
+        .zip(&b.parts)
+        .map(|(left, right)| op(left, right))
+        .collect();
+    Ciphertext::computed(parts, a.scale(), a.slots())
+}
+
+fn combine_in_place(a: &mut Ciphertext, b: &Ciphertext, op: impl Fn(&mut Poly, &Poly)) {
     a.seed = None;
     while a.parts.len() < b.parts.len() {
         a.parts.push(Poly::zeros(a.parts[0].ring(), a.basis(), Domain::Eval));

@@ -104,7 +104,7 @@ impl Evaluator {
         let product = key.product_with_digits_of(self.params(), &a.parts[2]);
         a.parts.truncate(2);
         for (part, raised) in a.parts.iter_mut().zip(&product) {
-            part.add_assign(&self.params().ring().mod_down(raised));
+            *part = self.params().ring().mod_down_and_add(raised, part);
         }
         Ok(())
     }
@@ -133,9 +133,8 @@ impl Evaluator {
         let product = key.product_with_digits_of(self.params(), &a.parts[2]);
         a.scale /= self.divisor(a.level(), level);
         a.parts.truncate(2);
-        for (part, mut raised) in a.parts.iter_mut().zip(product) {
-            self.add_special_multiple(&mut raised, part);
-            *part = self.params().ring().divide_down_to(&raised, level + 1);
+        for (part, raised) in a.parts.iter_mut().zip(&product) {
+            *part = self.params().ring().add_and_divide_down_to(raised, part, level + 1);
         }
         Ok(())
     }

@@ -7,9 +7,12 @@ use rayon::prelude::*;
 
 use super::Evaluator;
 use crate::ckks::Ciphertext;
-use crate::ckks::keys::KeyPurpose;
+use crate::ckks::keys::{KeyPurpose, KeySwitchKey};
 use crate::error::Result;
 use crate::ring::Poly;
+
+/// Rotations whose raised products are in memory together.
+const ROTATIONS_AT_ONCE: usize = 4;
 
 impl Evaluator {
     /// out\[j\] = a\[(j + step) mod slots\].
@@ -35,19 +38,32 @@ impl Evaluator {
     pub fn rotate_hoisted(&self, a: &Ciphertext, steps: &[usize]) -> Result<Vec<Ciphertext>> {
         a.check_parts("rotate", 2)?;
         let keys = steps.iter().map(|step| match step % a.slots() {
-            0 => Ok((0, None)),
-            step => Ok((step, Some(self.keys().get(KeyPurpose::Rotate(step), a.level())?))),
+            0 => Ok(None),
+            step => {
+                let key = self.keys().get(KeyPurpose::Rotate(step), a.level())?;
+                Ok(Some((&**key, self.params().rotation_element(step))))
+            }
         });
-        let keys: Vec<_> = keys.collect::<Result<_>>()?;
-        if keys.iter().all(|(_, key)| key.is_none()) {
-            return Ok(vec![a.clone(); steps.len()]);
+        let keys: Vec<Option<(&KeySwitchKey, u64)>> = keys.collect::<Result<_>>()?;
+        let switched: Vec<(&KeySwitchKey, u64)> = keys.iter().flatten().copied().collect();
+        let digits = if switched.is_empty() {
+            Vec::new()
+        } else {
+            self.decompose(&a.parts[1])
+        };
+        let mut rotated = Vec::with_capacity(switched.len());
+        for chunk in switched.chunks(ROTATIONS_AT_ONCE) {
+            let (keys, elements): (Vec<_>, Vec<_>) = chunk.iter().copied().unzip();
+            let products = KeySwitchKey::products(&keys, &digits);
+            let completed = products.into_par_iter().zip(elements);
+            rotated.par_extend(completed.map(|(product, element)| self.complete(a, product, element)));
         }
-        let digits = self.decompose(&a.parts[1]);
-        let rotated = keys.par_iter().map(|(step, key)| match key {
-            None => a.clone(),
-            Some(key) => self.complete(a, key.product(&digits), self.params().rotation_element(*step)),
+        let mut rotated = rotated.into_iter();
+        let outputs = keys.iter().map(|key| match key {
+            None => Some(a.clone()),
+            Some(_) => rotated.next(),
         });
-        Ok(rotated.collect())
+        Ok(outputs.flatten().collect())
     }
 
     /// The complex conjugate of every slot.
@@ -62,10 +78,12 @@ impl Evaluator {
     }
 
     /// From the raised switch of a's second part to the rotated ciphertext.
-    fn complete(&self, a: &Ciphertext, [mut body, mask]: [Poly; 2], element: u64) -> Ciphertext {
+    fn complete(&self, a: &Ciphertext, [body, mask]: [Poly; 2], element: u64) -> Ciphertext {
         let ring = self.params().ring();
-        self.add_special_multiple(&mut body, &a.parts[0]);
-        let parts = [body, mask].map(|part| ring.mod_down_then_automorphism(&part, element));
-        Ciphertext::computed(parts.into(), a.scale(), a.slots())
+        let parts = vec![
+            ring.mod_down_then_automorphism(&body, Some(&a.parts[0]), element),
+            ring.mod_down_then_automorphism(&mask, None, element),
+        ];
+        Ciphertext::computed(parts, a.scale(), a.slots())
     }
 }

@@ -14,7 +14,7 @@ use super::encrypt::expand;
 use super::secret::{SecretKey, SecretPoly, mask};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
-use crate::ring::{Basis, Poly, SecretRng};
+use crate::ring::{Basis, Poly, SecretRng, products_with_keys};
 
 /// A key that switches from one secret to another, at any level up to its own.
 pub struct KeySwitchKey {
@@ -81,6 +81,12 @@ impl KeySwitchKey {
     pub(crate) fn product(&self, digits: &[Poly]) -> [Poly; 2] {
         let digits: Vec<&Poly> = digits.iter().collect();
         Poly::inner_products(digits[0].basis(), &digits, &self.pairs(digits.len()))
+    }
+
+    /// [`KeySwitchKey::product`] for each of several keys, which read the digits from memory once.
+    pub(crate) fn products(keys: &[&Self], digits: &[Poly]) -> Vec<[Poly; 2]> {
+        let keys: Vec<_> = keys.iter().map(|key| key.pairs(digits.len())).collect();
+        products_with_keys(digits, &keys)
     }
 
     /// As [`KeySwitchKey::product`] for the digits of `c`, which are never all in memory.

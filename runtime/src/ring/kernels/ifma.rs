@@ -4,9 +4,10 @@
 //! inner product and conversion 2 multiply-adds per term and 12.
 
 use std::arch::x86_64::{
-    __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_add_pd, _mm512_and_si512, _mm512_cvtepu64_pd,
-    _mm512_cvttpd_epu64, _mm512_min_epu64, _mm512_mul_pd, _mm512_permutexvar_epi64, _mm512_set1_pd, _mm512_setr_epi64,
-    _mm512_setzero_si512, _mm512_sll_epi64, _mm512_srlv_epi64, _mm512_sub_epi64,
+    __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_add_pd, _mm512_and_si512, _mm512_cmpgt_epu64_mask,
+    _mm512_cvtepu64_pd, _mm512_cvttpd_epu64, _mm512_mask_add_epi64, _mm512_min_epu64, _mm512_mul_pd,
+    _mm512_permutexvar_epi64, _mm512_set1_pd, _mm512_setr_epi64, _mm512_setzero_si512, _mm512_sll_epi64,
+    _mm512_srlv_epi64, _mm512_sub_epi64,
 };
 
 use super::ConversionSource;
@@ -132,6 +133,36 @@ pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: 
     for (y, x) in rows_mut(y).iter_mut().zip(rows(x)) {
         let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), load(y)), prime.q);
         store(y, prime.canonical(prime.mul_add_lazy_2q(zero, difference, w)));
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn sub_from_then_mul_add_shoup(
+    m: &Modulus,
+    y: &mut [u64],
+    x: &[u64],
+    w: ShoupFactor,
+    a: &[u64],
+    v: ShoupFactor,
+) {
+    let (prime, w, v, zero) = (Prime::new(m), factor(w), factor(v), _mm512_setzero_si512());
+    for ((y, x), a) in rows_mut(y).iter_mut().zip(rows(x)).zip(rows(a)) {
+        let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), load(y)), prime.q);
+        let product = prime.mul_add_lazy_2q(zero, difference, w);
+        store(y, prime.canonical_from_4q(prime.mul_add_lazy_2q(product, load(a), v)));
+    }
+}
+
+/// Sums are below 2^51.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn lift(m: &Modulus, out: &mut [u64], x: &[u64], source: &Modulus) {
+    let (prime, half) = (Prime::new(m), splat(source.value() / 2));
+    let minus_source = splat(m.neg(m.reduce(source.value())));
+    for (out, x) in rows_mut(out).iter_mut().zip(rows(x)) {
+        let x = load(x);
+        let negative = _mm512_cmpgt_epu64_mask(x, half);
+        let centred = _mm512_mask_add_epi64(x, negative, x, minus_source);
+        store(out, prime.canonical(prime.reduce_lazy_2q(centred)));
     }
 }
 

@@ -52,6 +52,11 @@ kernels! {
     fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFactor);
     /// Ensures: `y[i] = (x[i] - y[i]) * w (mod q)`.
     fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor);
+    /// Ensures: `y[i] = (x[i] - y[i]) * w + a[i] * v (mod q)`.
+    fn sub_from_then_mul_add_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor, a: &[u64], v: ShoupFactor);
+    /// Requires: `x[i]` in [0, b) for the odd modulus b of `source`.
+    /// Ensures:  `out[i] = x[i]` or `x[i] - b`, whichever is nearer to 0 `(mod q)`.
+    fn lift(m: &Modulus, out: &mut [u64], x: &[u64], source: &Modulus);
     /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
     fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable);
     /// Ensures: `out[o][i] = sum_d x[d][i] * y[d][o][i] (mod q)`, reduced once per 14 terms.

@@ -52,6 +52,26 @@ pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: 
     }
 }
 
+pub(super) fn sub_from_then_mul_add_shoup(
+    m: &Modulus,
+    y: &mut [u64],
+    x: &[u64],
+    w: ShoupFactor,
+    a: &[u64],
+    v: ShoupFactor,
+) {
+    for ((y, &x), &a) in y.iter_mut().zip(x).zip(a) {
+        *y = m.add(m.mul_shoup(x + m.value() - *y, w), m.mul_shoup(a, v));
+    }
+}
+
+pub(super) fn lift(m: &Modulus, out: &mut [u64], x: &[u64], source: &Modulus) {
+    let (half, minus_source) = (source.value() / 2, m.neg(m.reduce(source.value())));
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = m.reduce(if x > half { x + minus_source } else { x });
+    }
+}
+
 pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
     for (out, &i) in out.iter_mut().zip(table.source()) {
         *out = x[i as usize];

@@ -75,6 +75,29 @@ fn pointwise_kernels_match_wide_arithmetic() {
         check("add_mul_shoup", &added, &|x, y, _| x + y * wide(w));
         let scaled = apply(&|out| sub_from_then_mul_shoup(family, m, out, &y, m.shoup(w)));
         check("sub_from_then_mul_shoup", &scaled, &|x, y, _| (y + q - x) * wide(w));
+        let (w, v) = (m.shoup(w), m.shoup(y[9]));
+        let finished = apply(&|out| sub_from_then_mul_add_shoup(family, m, out, &y, w, &z, v));
+        check("sub_from_then_mul_add_shoup", &finished, &|x, y, z| {
+            (y + q - x) * wide(w.value) + z * wide(v.value)
+        });
+    });
+}
+
+#[test]
+fn lifted_residues_are_centred() {
+    let sources = [20, 41, 50].map(|bits| Modulus::new(find_ntt_primes(1, bits, 1, &[]).unwrap()[0]).unwrap());
+    for_each_modulus_and_family(|family, m| {
+        for source in &sources {
+            let b = source.value();
+            let mut x = values(b, 2);
+            x[N - 2..].copy_from_slice(&[b / 2, b / 2 + 1]);
+            let mut out = vec![0; N];
+            lift(family, m, &mut out, &x, source);
+            for (&found, &x) in out.iter().zip(&x) {
+                let centred = if x > b / 2 { x as i64 - b as i64 } else { x as i64 };
+                assert_eq!(found, m.from_signed(centred), "{family:?}, {b} to {}", m.value());
+            }
+        }
     });
 }
 
