@@ -22,6 +22,7 @@ use crate::ring::simd::{
 const TERMS: usize = 14;
 /// Products summed from memory at once: more streams than the hardware prefetches well cost bandwidth.
 const TERMS_AT_ONCE: usize = 5;
+const _: () = assert!(TERMS_AT_ONCE <= TERMS);
 /// Columns between two visits to the partial sums: they stay in the first-level cache.
 const COLUMNS: usize = 1024;
 /// Rows handled together in sums of products, so that eight or more accumulators hide the latency of the multiplier.
@@ -193,21 +194,16 @@ pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
     }
 }
 
-/// High and low halves of sums of products, for TILE rows.
-type Accumulator = [[__m512i; 2]; TILE];
-
-/// Adds x * y.   Requires: x, y < 2^50, at most TERMS products since the last reduction.
+/// A limb by tiles.
 #[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn accumulate([high, low]: &mut [__m512i; 2], x: __m512i, y: __m512i) {
-    *high = madd_high(*high, x, y);
-    *low = madd_low(*low, x, y);
+fn tiles(values: &[u64]) -> &[[Row; TILE]] {
+    rows(values).as_chunks().0
 }
 
-/// TILE rows from `row` on.
 #[inline]
-fn tile(values: &[u64], row: usize) -> &[Row] {
-    &rows(values)[row..][..TILE]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn load_tile(tile: &[Row; TILE]) -> [__m512i; TILE] {
+    std::array::from_fn(|t| load(&tile[t]))
 }
 
 /// Column by column of [`COLUMNS`] words, a few terms at a time: partial sums wait reduced in `out`. Measured on 9 terms of 10
@@ -223,16 +219,16 @@ pub(super) fn inner_products<const OUTS: usize>(
     let terms = x.len().div_ceil(x.len().div_ceil(TERMS_AT_ONCE).max(1)).max(1);
     let columns = if terms == x.len() { n } else { COLUMNS.min(n) };
     for start in (0..n).step_by(columns) {
-        let range = start / LANES..(start + columns).min(n) / LANES;
+        let range = start / (TILE * LANES)..(start + columns).min(n) / (TILE * LANES);
         for (group, (x, y)) in x.chunks(terms).zip(y.chunks(terms)).enumerate() {
-            for row in range.clone().step_by(TILE) {
-                add_products(m, &mut out, x, y, row, group == 0);
+            for tile in range.clone() {
+                add_products(m, &mut out, x, y, tile, group == 0);
             }
         }
     }
 }
 
-/// TILE rows of at most [`TERMS`] products, added to what is in `out` unless they are the `first`.
+/// One tile of at most [`TERMS`] products, added to what is in `out` unless they are the `first`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn add_products<const OUTS: usize>(
@@ -240,26 +236,24 @@ fn add_products<const OUTS: usize>(
     out: &mut [&mut [u64]; OUTS],
     x: &[&[u64]],
     y: &[[&[u64]; OUTS]],
-    row: usize,
+    tile: usize,
     first: bool,
 ) {
     let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
     let mut high = [[zero; TILE]; OUTS];
     let mut low = [[zero; TILE]; OUTS];
     for (x, y) in x.iter().zip(y) {
-        let x = tile(x, row);
-        let x: [__m512i; TILE] = std::array::from_fn(|t| load(&x[t]));
+        let x = load_tile(&tiles(x)[tile]);
         for o in 0..OUTS {
-            let y = tile(y[o], row);
+            let y = load_tile(&tiles(y[o])[tile]);
             for t in 0..TILE {
-                let y = load(&y[t]);
-                high[o][t] = madd_high(high[o][t], x[t], y);
-                low[o][t] = madd_low(low[o][t], x[t], y);
+                high[o][t] = madd_high(high[o][t], x[t], y[t]);
+                low[o][t] = madd_low(low[o][t], x[t], y[t]);
             }
         }
     }
     for (o, out) in out.iter_mut().enumerate() {
-        let out = &mut rows_mut(out)[row..][..TILE];
+        let out = &mut rows_mut(out).as_chunks_mut::<TILE>().0[tile];
         for t in 0..TILE {
             let before = if first { zero } else { load(&out[t]) };
             let low = _mm512_add_epi64(low[o][t], before);
@@ -268,24 +262,29 @@ fn add_products<const OUTS: usize>(
     }
 }
 
+/// Partial sums of more than [`TERMS`] products wait reduced in `out`.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64]) {
     let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
-    for (i, out) in rows_mut(out).as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
-        let mut sums: Accumulator = [[zero; 2]; TILE];
-        for (rows, weights) in rows.chunks(TERMS).zip(weights.chunks(TERMS)) {
-            for (row, &weight) in rows.iter().zip(weights) {
-                let weight = splat(weight);
-                for (sum, x) in sums.iter_mut().zip(tile(row, i * TILE)) {
-                    accumulate(sum, load(x), weight);
+    for (group, (rows, weights)) in rows.chunks(TERMS).zip(weights.chunks(TERMS)).enumerate() {
+        let mut terms: [(&[[Row; TILE]], __m512i); TERMS] = [(&[], zero); TERMS];
+        for (term, (row, &weight)) in terms.iter_mut().zip(rows.iter().zip(weights)) {
+            *term = (tiles(row), splat(weight));
+        }
+        let terms = &terms[..rows.len()];
+        for (i, out) in rows_mut(out).as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
+            let mut high = [zero; TILE];
+            let mut low = if group == 0 { [zero; TILE] } else { load_tile(out) };
+            for &(tiles, weight) in terms {
+                let x = load_tile(&tiles[i]);
+                for t in 0..TILE {
+                    high[t] = madd_high(high[t], x[t], weight);
+                    low[t] = madd_low(low[t], x[t], weight);
                 }
             }
-            for [high, low] in &mut sums {
-                (*high, *low) = (zero, prime.reduce_wide(*high, *low, radix));
+            for t in 0..TILE {
+                store(&mut out[t], prime.reduce_wide(high[t], low[t], radix));
             }
-        }
-        for (out, [_, reduced]) in out.iter_mut().zip(sums) {
-            store(out, reduced);
         }
     }
 }
