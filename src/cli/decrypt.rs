@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use aphelion::driver::{Observer, data, roles};
+use aphelion::driver::{DriverError, Observer, data, roles};
 use aphelion_runtime::plan::{Bundle, ClientPart, Direction};
 use clap::Args;
 use serde::Serialize;
@@ -47,8 +47,12 @@ struct Report {
 
 impl Decrypt {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
-        let (client, secret) = roles::open_client(ClientPart::open(&self.plan)?, &self.keys)?;
-        let results = Bundle::read(client.params(), client.part().id()?, Direction::Results, &self.input)?;
+        let (client, secret) = roles::open_client(
+            ClientPart::open(&self.plan).map_err(DriverError::in_file(&self.plan))?,
+            &self.keys,
+        )?;
+        let results = Bundle::read(client.params(), client.part().id()?, Direction::Results, &self.input)
+            .map_err(DriverError::in_file(&self.input))?;
         output.stage("decrypting");
         let outputs = roles::decrypt(&client, &secret, &results, self.flood)?;
         if let Some(path) = &self.output {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aphelion::driver::{Observer, data, roles};
+use aphelion::driver::{DriverError, Observer, data, roles};
 use aphelion_runtime::plan::ClientPart;
 use clap::Args;
 use serde::Serialize;
@@ -46,7 +46,10 @@ struct Report {
 
 impl Encrypt {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
-        let (client, secret) = roles::open_client(ClientPart::open(&self.plan)?, &self.keys)?;
+        let (client, secret) = roles::open_client(
+            ClientPart::open(&self.plan).map_err(DriverError::in_file(&self.plan))?,
+            &self.keys,
+        )?;
         let inputs: Vec<(&str, &[usize])> = client
             .part()
             .inputs

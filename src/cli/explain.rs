@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aphelion::driver::DriverError;
 use aphelion::report::PlanReport;
 use aphelion_runtime::ckks::params::Parameters;
 use aphelion_runtime::plan::Plan;
@@ -27,7 +28,7 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
-        let plan = Plan::open(&self.plan)?;
+        let plan = Plan::open(&self.plan).map_err(DriverError::in_file(&self.plan))?;
         let params = Parameters::new(plan.client().parameters.clone())?;
         output.report(&PlanReport::new(&plan, &params), text)
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aphelion::driver::roles;
+use aphelion::driver::{DriverError, roles};
 use aphelion_runtime::plan::ClientPart;
 use clap::Args;
 use serde::Serialize;
@@ -40,7 +40,7 @@ struct Report {
 
 impl Keygen {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
-        let part = ClientPart::open(&self.plan)?;
+        let part = ClientPart::open(&self.plan).map_err(DriverError::in_file(&self.plan))?;
         let keys = part.keys.keys().len();
         let mut rng = roles::random_source(self.seed)?;
         let size = roles::keygen(part, &self.client, &self.server, &mut rng, output)?;

@@ -61,8 +61,17 @@ impl Output {
 
     pub(super) fn error(&self, error: &anyhow::Error) {
         self.bar.finish_and_clear();
+        let text = error.to_string();
+        // Findings of the model language come with the word.
+        let mut text = text.strip_prefix("error: ").unwrap_or(&text).to_string();
+        for cause in error.chain().skip(1).map(ToString::to_string) {
+            // Most errors say their cause by themselves.
+            if !text.contains(&cause) {
+                text = format!("{text}: {cause}");
+            }
+        }
         // There is nobody left to tell when stderr is gone too.
-        let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
+        let _ = writeln!(std::io::stderr().lock(), "error: {text}");
     }
 }
 

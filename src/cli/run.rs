@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use aphelion::driver::machine::peak_rss_bytes;
 use aphelion::driver::metrics::median;
-use aphelion::driver::roles;
+use aphelion::driver::{DriverError, roles};
 use aphelion_runtime::exec::{ServerOptions, write_trace};
 use aphelion_runtime::plan::{Bundle, Counts, Direction, Plan};
 use clap::Args;
@@ -56,13 +56,14 @@ struct Report {
 
 impl Run {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
-        let plan = Plan::open(&self.plan)?;
+        let plan = Plan::open(&self.plan).map_err(DriverError::in_file(&self.plan))?;
         let id = plan.client().id()?;
         let options = ServerOptions {
             weight_bytes: self.weight_memory,
         };
         let server = roles::open_server(plan, &self.keys, &options, output)?;
-        let inputs = Bundle::read(server.params(), id, Direction::Inputs, &self.input)?;
+        let inputs = Bundle::read(server.params(), id, Direction::Inputs, &self.input)
+            .map_err(DriverError::in_file(&self.input))?;
         let (results, profiles) = roles::run(&server, &inputs, output)?;
         results.write(server.params(), &self.output)?;
         if let Some(path) = &self.trace {

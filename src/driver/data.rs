@@ -17,7 +17,8 @@ pub type Sample = Vec<Vec<f64>>;
 /// after `NAME=` where the model has several inputs. An array holds one tensor, or several along its first axis.
 ///
 /// # Errors
-/// When a file cannot be read, an input has no or two files, or an array does not hold tensors of the input's size.
+/// When a file cannot be read, an input has no or two files, or an array does not hold tensors of the input's size or
+/// holds NaN or an infinity.
 pub fn load_samples(specs: &[String], inputs: &[(&str, &[usize])]) -> Result<Vec<Sample>> {
     let mut columns: Vec<Option<Vec<Vec<f64>>>> = vec![None; inputs.len()];
     for spec in specs {
@@ -64,6 +65,13 @@ pub fn load_samples(specs: &[String], inputs: &[(&str, &[usize])]) -> Result<Vec
 fn split(file: &str, array: Array, shape: &[usize]) -> Result<Vec<Vec<f64>>> {
     let per_sample: usize = shape.iter().product();
     let per_row: usize = array.shape.iter().skip(1).product();
+    if let Some(index) = array.values.iter().position(|value| !value.is_finite()) {
+        let value = array.values[index];
+        return Err(DriverError::BadInput(format!(
+            "{file}: element {index} of the array of shape {:?} is {value}, which no model can take",
+            array.shape
+        )));
+    }
     if array.values.len() == per_sample {
         Ok(vec![array.values])
     } else if per_row == per_sample && per_sample > 0 {

@@ -37,6 +37,14 @@ pub enum DriverError {
         /// Why not.
         source: std::io::Error,
     },
+    /// A file whose contents cannot be used.
+    #[error("{}: {source}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with them.
+        source: Box<DriverError>,
+    },
 }
 
 /// Result of a driver function.
@@ -51,11 +59,27 @@ impl DriverError {
         }
     }
 
+    /// Puts `path` before an error about its contents; one that names the file by itself stays as it is.
+    pub fn in_file<E: Into<Self>>(path: &Path) -> impl FnOnce(E) -> Self {
+        move |error| match error.into() {
+            named @ (Self::Io { .. }
+            | Self::InFile { .. }
+            | Self::Runtime(RuntimeError::Io { .. })
+            | Self::Frontend(
+                FrontendError::Read { .. } | FrontendError::Array { .. } | FrontendError::Source(_),
+            )) => named,
+            source => Self::InFile {
+                path: path.to_path_buf(),
+                source: Box::new(source),
+            },
+        }
+    }
+
     /// Whether what the user handed in is to blame, rather than the run.
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Frontend(_) | Self::BadInput(_) | Self::Io { .. } => true,
+            Self::Frontend(_) | Self::BadInput(_) | Self::Io { .. } | Self::InFile { .. } => true,
             Self::Pass(error) => !matches!(error, PassError::Ir(_)),
             Self::Backend(_) | Self::Ir(_) => false,
             Self::Runtime(error) => matches!(

@@ -31,9 +31,9 @@ impl Model {
         let bytes = std::fs::read(path).map_err(|source| DriverError::io(path, source))?;
         let hash = blake3::hash(&bytes).to_hex().to_string();
         let (graph, input_ranges) = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("onnx") => (onnx::import(path)?, BTreeMap::new()),
+            Some("onnx") => (onnx::import(path).map_err(DriverError::in_file(path))?, BTreeMap::new()),
             Some("aph-model") => {
-                let import = dsl::import(path)?;
+                let import = dsl::import(path).map_err(DriverError::in_file(path))?;
                 (with_ranges(import.graph, &import.input_ranges), import.input_ranges)
             }
             _ => {

@@ -87,7 +87,7 @@ pub fn open_client(part: ClientPart, folder: &Path) -> Result<(Client, SecretKey
     let path = folder.join(SECRET_KEY);
     let bytes = std::fs::read(&path).map_err(|source| DriverError::io(&path, source))?;
     let bytes = zeroize::Zeroizing::new(bytes);
-    let secret = SecretKey::from_bytes(client.params(), &bytes)?;
+    let secret = SecretKey::from_bytes(client.params(), &bytes).map_err(DriverError::in_file(&path))?;
     Ok((client, secret))
 }
 
@@ -113,9 +113,16 @@ pub fn open_server(plan: Plan, folder: &Path, options: &ServerOptions, observer:
     let params = Parameters::new(plan.client().parameters.clone())?;
     let path = folder.join(EVALUATION_KEYS);
     let file = File::open(&path).map_err(|source| DriverError::io(&path, source))?;
-    let keys = EvaluationKeys::read_from(&params, &mut BufReader::new(file))?;
+    let keys = EvaluationKeys::read_from(&params, &mut BufReader::new(file)).map_err(DriverError::in_file(&path))?;
     observer.stage("encoding weights");
-    Ok(Server::new(plan, keys, options)?)
+    Server::new(plan, keys, options).map_err(|error| match error {
+        RuntimeError::MissingRotationKey { .. }
+        | RuntimeError::MissingConjugationKey { .. }
+        | RuntimeError::MissingRelinKey { .. }
+        | RuntimeError::MissingEncapsulationKeys { .. }
+        | RuntimeError::KeyLevelTooLow { .. } => DriverError::in_file(&path)(error),
+        other => other.into(),
+    })
 }
 
 /// Evaluates every sample of a bundle.

@@ -282,8 +282,12 @@ impl Constants {
     fn block(&self, number: usize) -> Result<Vec<f64>> {
         let block = &self.index.blocks[number];
         let bytes = self.block_bytes(block)?;
+        let place = match &self.data {
+            Data::Memory(_) => format!("constant block {number}"),
+            Data::File { name, .. } => format!("{name}, constant block {number}"),
+        };
         let invalid = |reason: String| Error::InvalidPlan {
-            place: format!("constant block {number}"),
+            place: place.clone(),
             reason,
         };
         if blake3::hash(&bytes).to_hex().as_str() != block.hash {

@@ -117,19 +117,25 @@ impl<'a> Frame<'a> {
         ))
     }
 
-    /// Reads the bytes of the next frame of a stream, `None` at its end. Memory grows with what arrives, not with what
+    /// Reads the bytes of the next frame of a stream, `None` at its end; it belongs to `params`. Memory grows with what arrives, not with what
     /// is announced, and never beyond `max_payload`.
     ///
     /// # Errors
-    /// [`Error::Io`] when reading fails, [`Error::Malformed`] for a bad header, a payload above `max_payload`, or an end
-    /// within the frame. The checksum is verified by [`Frame::parse`].
-    pub fn read_bytes(stream: &mut impl Read, max_payload: usize) -> Result<Option<Vec<u8>>> {
+    /// [`Error::Io`] when reading fails, [`Error::ParameterMismatch`], [`Error::Malformed`] for a bad header, a payload
+    /// above `max_payload`, or an end within the frame. The checksum is verified by [`Frame::parse`].
+    pub fn read_bytes(stream: &mut impl Read, params: &Parameters, max_payload: usize) -> Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
         read_up_to(stream, HEADER_BYTES as u64, &mut bytes)?;
         if bytes.is_empty() {
             return Ok(None);
         }
-        let (_, _, length) = read_header(&mut Reader::new("frame", &bytes))?;
+        let (kind, fingerprint, length) = read_header(&mut Reader::new("frame", &bytes))?;
+        let header = Frame {
+            kind,
+            fingerprint,
+            payload: &[],
+        };
+        header.check_fingerprint(params)?;
         if length > max_payload as u64 {
             let reason = format!("payload of {length} bytes announced, at most {max_payload} are possible");
             return Err(Reader::new("frame", &bytes).malformed_at(LENGTH_OFFSET, reason));

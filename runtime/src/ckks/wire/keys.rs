@@ -221,7 +221,7 @@ impl EvaluationKeys {
     pub fn read_from(params: &Arc<Parameters>, stream: &mut impl Read) -> Result<Self> {
         let mut keys = Self::new(params);
         let max_payload = evaluation_key_bytes(params, params.max_level()).max(max_encapsulation_bytes(params));
-        while let Some(bytes) = Frame::read_bytes(stream, max_payload)? {
+        while let Some(bytes) = Frame::read_bytes(stream, params, max_payload)? {
             let (frame, _) = Frame::split_first(&bytes)?;
             if frame.kind == Kind::EncapsulationKeys {
                 keys.insert_encapsulation(EncapsulationKeys::from_bytes(params, &bytes)?);
