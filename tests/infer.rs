@@ -1,9 +1,21 @@
-//! Encrypted inference from the command line: trained models, real data, 128-bit parameters.
+//! Encrypted inference from the command line: trained models, real data, 128-bit parameters. Ranges are
+//! calibrated on other rows than those that are evaluated.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aphelion::driver::Silent;
+use aphelion::driver::compile::compile as compile_model;
+use aphelion::driver::data::load_samples;
+use aphelion::driver::metrics::{Decision, agreement, error_stats};
+use aphelion::driver::model::Model;
 use aphelion_frontend::data::load;
+use aphelion_ir::ckks::{self, Noise};
+use aphelion_ir::nn;
+use aphelion_passes::PassCx;
+use aphelion_passes::pipeline::AnyGraph;
+use aphelion_runtime::ckks::params::Security;
 
 fn aphelion(args: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aphelion"));
@@ -24,25 +36,16 @@ fn json(args: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn infer(model: &str, data: &str, samples: &str, more: &[&str]) -> serde_json::Value {
+/// Infers the first rows, calibrated on the rows `calibration`.
+fn infer(model: &str, data: &str, samples: &str, calibration: &str) -> serde_json::Value {
     let (model, data) = (
         format!("examples/models/{model}.onnx"),
         format!("examples/data/{data}.npz"),
     );
     let labels = format!("{data}:y");
-    let mut args = vec![
-        "infer",
-        &model,
-        "--input",
-        &data,
-        "--samples",
-        samples,
-        "--labels",
-        &labels,
-    ];
-    args.extend(["--calibrate", &data, "--json"]);
-    args.extend(more);
-    json(&args)
+    let input = ["infer", &model, "--input", &data, "--samples", samples];
+    let calibrate = ["--calibrate", &data, "--calibrate-rows", calibration];
+    json(&[input.as_slice(), &calibrate, &["--labels", &labels, "--json"]].concat())
 }
 
 /// What every report has, and what every encrypted model must hold.
@@ -79,25 +82,66 @@ fn check(report: &serde_json::Value, bits: f64) {
 
 #[test]
 fn logistic_regression() {
-    let report = infer("logreg_bc", "bc_test", "20", &[]);
-    check(&report, 10.0);
+    let report = infer("logreg_bc", "bc_test", "20", "60..100");
+    check(&report, 12.0);
     assert_eq!(report["argmax_agreement"]["total"], 20);
     assert_eq!(report["depth"], 1);
 }
 
 #[test]
 fn a_perceptron_with_squares() {
-    check(&infer("mlp_sq", "mnist_test", "2", &["--precision", "12"]), 12.0);
+    check(&infer("mlp_sq", "mnist_test", "3", "60..100"), 12.0);
 }
 
 #[test]
 fn a_small_convolutional_network() {
-    check(&infer("cryptonets_sq", "mnist_test", "2", &["--precision", "12"]), 12.0);
+    check(&infer("cryptonets_sq", "mnist_test", "3", "60..100"), 12.0);
 }
 
 #[test]
 fn lenet_with_squares() {
-    check(&infer("lenet_sq", "mnist_test", "1", &["--precision", "11"]), 11.0);
+    check(&infer("lenet_sq", "mnist_test", "3", "60..100"), 12.0);
+}
+
+#[test]
+fn a_perceptron_with_approximated_activations() {
+    check(&infer("mlp_credit", "credit_test", "3", "100..250"), 8.0);
+}
+
+/// Its ring of 2^16 is too large for a test: the program runs on real numbers, with the noise of its parameters.
+#[test]
+fn a_deep_network_under_simulated_noise() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let model = Model::load(&root.join("models/cnn1d_gunpoint.onnx")).unwrap();
+    let data = root.join("data/gunpoint_test.npz").display().to_string();
+    let samples = load_samples(&[data], &model.inputs()).unwrap();
+    let cx = PassCx {
+        samples: samples[50..].iter().map(|sample| sample.concat()).collect(),
+        ..PassCx::default()
+    };
+    let mut program = None;
+    let mut keep = |_: &'static str, graph: &AnyGraph| {
+        if let AnyGraph::Ckks(graph) = graph {
+            program = Some(graph.clone());
+        }
+    };
+    let compilation = compile_model(&model, &cx, &Silent, &mut keep).unwrap();
+    assert!(compilation.plan.client().parameters.security == Security::Classical128);
+    let program = program.unwrap();
+    assert!(program.attrs.packing.client_ops.iter().all(Vec::is_empty));
+
+    let encrypted = ckks::Interpreter::new(&program).unwrap();
+    let clear = nn::Interpreter::new(&model.graph).unwrap();
+    let (mut found, mut expected) = (Vec::new(), Vec::new());
+    for (seed, sample) in (0..).zip(&samples[..10]) {
+        let inputs = BTreeMap::from([(model.inputs()[0].0.to_string(), sample.concat())]);
+        found.extend(encrypted.evaluate(&inputs, Noise::Seeded(seed)).unwrap());
+        expected.extend(clear.evaluate(&inputs).unwrap());
+    }
+    let bits = error_stats(&found, &expected).bits;
+    assert!(bits >= 8.0, "{bits} bits of precision, 8 are expected");
+    let agreement = agreement(Decision::of(&model.graph), &found, &expected);
+    assert_eq!((agreement.same, agreement.total), (10, 10));
 }
 
 fn compile(folder: &Path, name: &str) -> PathBuf {
