@@ -179,6 +179,18 @@ impl<D: Dialect> Graph<D> {
         used
     }
 
+    /// The constants that ops refer to, as a pool of their own.
+    ///
+    /// # Errors
+    /// When one is missing.
+    pub fn used_pool(&self) -> Result<ConstantPool, IrError> {
+        let mut pool = ConstantPool::default();
+        for name in self.used_constants() {
+            pool.insert(&name.0, self.constants.get(&name)?.clone());
+        }
+        Ok(pool)
+    }
+
     /// Copies the graph without the ops that no result depends on, except those for which `keep` is true (a model's
     /// inputs are part of its signature even when unused).
     ///

@@ -1,5 +1,7 @@
 //! What the user asks of a compilation.
 
+use crate::{PassError, rewrite};
+use aphelion_runtime::ckks::params::{MAX_LOG_N, MIN_LOG_N};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -45,5 +47,62 @@ impl Default for CompileOptions {
             slots: None,
             disabled_rules: BTreeSet::new(),
         }
+    }
+}
+
+impl CompileOptions {
+    /// Checks every option on its own, before any pass runs.
+    ///
+    /// # Errors
+    /// [`PassError::BadInput`] with the first option that no compilation can follow, and what it may be.
+    pub fn check(&self) -> Result<(), PassError> {
+        let bad = |message: String| Err(PassError::BadInput(message));
+        match self.target {
+            Target::Precision(bits) if !(bits.is_finite() && bits > 0.0) => {
+                return bad(format!("--precision {bits}: expected a positive number of bits"));
+            }
+            Target::Agreement(percent) if !(percent > 0.0 && percent <= 100.0) => {
+                return bad(format!(
+                    "--agreement {percent}: expected a percentage above 0 and up to 100"
+                ));
+            }
+            _ => {}
+        }
+        if !(self.range_margin.is_finite() && self.range_margin >= 1.0) {
+            return bad(format!("--range-margin {}: expected at least 1", self.range_margin));
+        }
+        if let Some(log_n) = self.log_n.filter(|log_n| !(MIN_LOG_N..=MAX_LOG_N).contains(log_n)) {
+            return bad(format!("--log-n {log_n}: expected {MIN_LOG_N} to {MAX_LOG_N}"));
+        }
+        if let Some(slots) = self.slots.filter(|slots| !slots.is_power_of_two()) {
+            return bad(format!("--slots {slots}: expected a power of two"));
+        }
+        let names = rewrite::rule_names();
+        match self.disabled_rules.iter().find(|name| !names.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => bad(format!("there is no rule `{name}`; there are: {}", names.join(", "))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_checked_one_by_one() {
+        let refused = |change: fn(&mut CompileOptions)| {
+            let mut options = CompileOptions::default();
+            change(&mut options);
+            options.check().unwrap_err().to_string()
+        };
+        assert!(CompileOptions::default().check().is_ok());
+        assert!(refused(|options| options.target = Target::Precision(-3.0)).contains("--precision -3"));
+        assert!(refused(|options| options.target = Target::Agreement(400.0)).contains("--agreement 400"));
+        assert!(refused(|options| options.range_margin = f64::NAN).contains("--range-margin NaN"));
+        assert!(refused(|options| options.log_n = Some(40)).contains("--log-n 40"));
+        assert!(refused(|options| options.slots = Some(3)).contains("--slots 3"));
+        let unknown = |options: &mut CompileOptions| options.disabled_rules = BTreeSet::from(["fly".to_string()]);
+        assert!(refused(unknown).contains("there is no rule `fly`; there are: "));
     }
 }

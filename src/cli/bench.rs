@@ -11,6 +11,7 @@ Examples:
   aphelion bench primitives --log-n 14,16 --op rotate,hoisted_rot8";
 
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Bench {
     #[command(subcommand)]
     what: What,

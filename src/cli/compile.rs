@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aphelion::driver::DriverError;
 use aphelion::driver::compile::compile;
 use aphelion::driver::model::Model;
 use aphelion::report::PlanReport;
@@ -18,7 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   aphelion compile model.onnx --calibrate data.npz -o model.aph
   aphelion compile model.aph-model --precision 12 --max-key-memory 2G -o model.aph
-  aphelion compile model.onnx --input-range 0..1 --dump-after lower_to_slot -o model.aph";
+  aphelion compile model.onnx --calibrate data.npz --dump-after lower_to_slot --dump-to dumps/ -o model.aph";
 
 /// What the plan is to run on.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -55,6 +56,11 @@ struct Report {
 impl Compile {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
         let Machine::Cpu = self.target;
+        let folder = self.output.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            let message = format!("{}: there is no folder {}", self.output.display(), folder.display());
+            return Err(DriverError::BadInput(message).into());
+        }
         let model = Model::load(&self.model)?;
         let (cx, _) = self.options.context(&model, &[], output)?;
         let compilation = compile(&model, &cx, output, &mut |pass, graph| {

@@ -12,7 +12,6 @@ use super::output::Output;
 const EXAMPLES: &str = "\
 Examples:
   aphelion decrypt model.aph --keys C/ --input y.ct -o y.npy
-
   aphelion decrypt model.aph --keys C/ --input y.ct -o y.npy --flood 25
 
 Decrypted values carry noise that depends on the secret key: give them to the server, or to anyone who may choose

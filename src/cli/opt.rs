@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use aphelion::driver::DriverError;
 use aphelion::driver::model::Model;
-use aphelion_ir::ConstantPool;
+use aphelion::driver::program;
 use aphelion_passes::PassCx;
 use aphelion_passes::pipeline::{AnyGraph, PASSES, PassManager, PassReport};
 use clap::Args;
@@ -17,10 +17,12 @@ use super::output::Output;
 const EXAMPLES: &str = "\
 Examples:
   aphelion opt model.onnx
-  aphelion opt program.air --pass rewrite,lower_to_ckks
-  aphelion opt program.air --pass lower_to_ckks --constants model.onnx
+  aphelion opt model.onnx --pass fold_constants,recover_activations,fold_affine
+  aphelion compile model.onnx --calibrate data.npz --dump-after lower_to_slot --dump-to dumps/ -o model.aph
+  aphelion opt dumps/lower_to_slot.air --pass rewrite,lower_to_ckks
 
-Large constants stand in a program by their fingerprint; --constants names the model that holds them.";
+Large constants stand in a program by their fingerprint and are read from the .safetensors file of its name, which
+--dump-to writes, or from the model or .safetensors file that --constants names.";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -31,8 +33,8 @@ pub(super) struct Opt {
     /// Passes in the order to run them; none prints the program as it is.
     #[arg(long = "pass", value_name = "P,P,...", value_delimiter = ',', value_parser = PossibleValuesParser::new(PASSES.iter().map(|pass| pass.name)))]
     passes: Vec<String>,
-    /// A model whose constants the program refers to.
-    #[arg(long, value_name = "MODEL")]
+    /// The large constants of the program: a model or a .safetensors file, instead of the one beside the program.
+    #[arg(long, value_name = "FILE")]
     constants: Option<PathBuf>,
     #[command(flatten)]
     options: CompileArgs,
@@ -51,15 +53,14 @@ impl Opt {
             .extension()
             .is_none_or(|extension| extension != "onnx" && extension != "aph-model");
         let (graph, cx) = if is_text {
-            let constants = match &self.constants {
-                Some(path) => Model::load(path)?.graph.constants,
-                None => ConstantPool::default(),
-            };
-            let text = std::fs::read_to_string(&self.program);
-            let text = text.map_err(|source| DriverError::io(&self.program, source))?;
+            let graph = program::load(&self.program, self.constants.as_deref())?;
+            let options = self.options.options(output)?;
             (
-                AnyGraph::parse(&text, &constants).map_err(DriverError::from)?,
-                PassCx::default(),
+                graph,
+                PassCx {
+                    options,
+                    ..PassCx::default()
+                },
             )
         } else {
             let model = Model::load(&self.program)?;

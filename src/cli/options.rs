@@ -1,10 +1,12 @@
 //! Options of everything that compiles.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
-use aphelion::driver::Observer;
 use aphelion::driver::data::{self, Sample};
 use aphelion::driver::model::Model;
+use aphelion::driver::program;
+use aphelion::driver::{DriverError, Observer};
 use aphelion::report::Calibration;
 use aphelion_passes::pipeline::{AnyGraph, PASSES};
 use aphelion_passes::{CompileOptions, PassCx, Target};
@@ -60,24 +62,21 @@ pub(super) struct CompileArgs {
     /// Leaves out a rewrite rule.
     #[arg(long, value_name = "RULE")]
     disable_rule: Vec<String>,
-    /// Prints the program after a pass on stderr.
+    /// Prints the program after a pass on stderr, or writes it to the folder of --dump-to.
     #[arg(long, value_name = "PASS", value_parser = PossibleValuesParser::new(PASSES.iter().map(|pass| pass.name)))]
     dump_after: Vec<String>,
+    /// Writes dumps as PASS.air and PASS.safetensors (large constants), which `aphelion opt` reads.
+    #[arg(long, value_name = "FOLDER", requires = "dump_after")]
+    dump_to: Option<PathBuf>,
 }
 
 impl CompileArgs {
     /// The options, without any samples.
     pub(super) fn options(&self, output: &Output) -> anyhow::Result<CompileOptions> {
-        if !(self.range_margin.is_finite() && self.range_margin >= 1.0) {
-            anyhow::bail!(aphelion::driver::DriverError::BadInput(format!(
-                "--range-margin {}: expected at least 1",
-                self.range_margin
-            )));
-        }
         if self.security == SecurityLevel::None {
             output.notice("--security none: the parameters protect nothing; for tests only");
         }
-        Ok(CompileOptions {
+        let options = CompileOptions {
             target: match (self.precision, self.agreement) {
                 (Some(bits), _) => Target::Precision(bits),
                 (None, Some(percent)) => Target::Agreement(percent),
@@ -90,7 +89,9 @@ impl CompileArgs {
             log_n: self.log_n,
             slots: self.slots,
             disabled_rules: self.disable_rule.iter().cloned().collect(),
-        })
+        };
+        options.check().map_err(DriverError::from)?;
+        Ok(options)
     }
 
     /// What the passes are told. Without samples or range, `fallback` samples stand in, if there are any.
@@ -122,13 +123,20 @@ impl CompileArgs {
         Ok((PassCx { options, samples }, calibration))
     }
 
-    /// Prints what a pass made, if that was asked for.
+    /// Prints or writes what a pass made, if that was asked for.
     pub(super) fn dump(&self, output: &Output, pass: &str, graph: &AnyGraph) {
-        if self.dump_after.iter().any(|name| name == pass) {
-            match graph.print() {
+        if !self.dump_after.iter().any(|name| name == pass) {
+            return;
+        }
+        match &self.dump_to {
+            Some(folder) => match program::save(folder, pass, graph) {
+                Ok(path) => output.notice(&format!("wrote {}", path.display())),
+                Err(error) => output.notice(&format!("no dump after {pass}: {error}")),
+            },
+            None => match graph.print() {
                 Ok(text) => output.aside(&text),
-                Err(error) => output.notice(&format!("{pass}: {error}")),
-            }
+                Err(error) => output.notice(&format!("no dump after {pass}: {error}")),
+            },
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The steps from a model file to an encrypted prediction, one file each.
 //!
 //! Reading order: [`model`] (import), [`data`] (samples), [`compile`] (model to plan), [`roles`] (client and server as
-//! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`machine`].
+//! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`program`] (programs in
+//! text form), [`machine`].
 
 pub mod compile;
 pub mod data;
@@ -9,6 +10,7 @@ pub mod infer;
 pub mod machine;
 pub mod metrics;
 pub mod model;
+pub mod program;
 pub mod roles;
 
 mod error;

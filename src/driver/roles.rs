@@ -3,7 +3,7 @@
 //! The client's folder holds the secret key, the server's the evaluation keys; ciphertexts travel in files of their own.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -58,9 +58,13 @@ pub fn keygen(
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options
-        .open(&secret_path)
-        .map_err(|source| DriverError::io(&secret_path, source))?;
+    let mut file = options.open(&secret_path).map_err(|source| match source.kind() {
+        ErrorKind::AlreadyExists => DriverError::BadInput(format!(
+            "{}: there is a secret key already; move it away, or choose another folder",
+            secret_path.display()
+        )),
+        _ => DriverError::io(&secret_path, source),
+    })?;
     file.write_all(&secret.to_bytes())
         .map_err(|source| DriverError::io(&secret_path, source))?;
 

@@ -1,10 +1,13 @@
-//! Arrays of numbers from numpy's file formats.
+//! Arrays of numbers from numpy's file formats, and named tensors in safetensors files.
 
 mod npy;
 mod npz;
+mod safetensors;
 
 pub use npy::{Precision, read_npy, write_npy};
 pub use npz::{Npz, read_npz};
+pub(crate) use safetensors::Safetensors;
+pub use safetensors::{read_safetensors, write_safetensors};
 
 use crate::FrontendError;
 use std::path::Path;

@@ -76,11 +76,6 @@ impl Curve {
         }
     }
 
-    /// 1 / sqrt(x) for x > 0.
-    pub fn inverse_sqrt() -> Self {
-        Self::smooth("InverseSqrt", |x| 1.0 / x.sqrt())
-    }
-
     /// A function without kinks and without known symmetry.
     pub fn smooth(name: impl Into<String>, function: impl Fn(f64) -> f64 + Send + Sync + 'static) -> Self {
         Self {

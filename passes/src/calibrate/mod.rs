@@ -99,7 +99,7 @@ fn input_intervals(
         let interval = declared.get(name).copied().or(given).ok_or_else(|| {
             PassError::BadInput(format!(
                 "nothing is known of the values of the input `{name}`: give samples (--calibrate FILE) or the interval of \
-                 its elements (--input-range LOW,HIGH)"
+                 its elements (--input-range LOW..HIGH)"
             ))
         })?;
         if !(interval.low.is_finite() && interval.high.is_finite() && interval.low <= interval.high) {

@@ -88,8 +88,9 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
     }
     Err(PassError::Infeasible(if best_bits.is_finite() {
         format!(
-            "noise leaves {best_bits:.1} bits of precision, {needed_bits:.1} are needed: ask for less precision, or \
-             save levels so that the scale can grow"
+            "noise leaves {best_bits:.1} bits of precision, {needed_bits:.1} are needed: ask for less precision, save \
+             levels so that the scale can grow, or calibrate on samples (--calibrate), which gives narrower ranges than \
+             the interval of the inputs"
         )
     } else {
         "a value is too large for its modulus under every parameter set: widen the calibrated ranges".into()
@@ -133,7 +134,7 @@ fn within_key_memory(cx: &PassCx, priced: &mut Vec<(Prediction, ParameterSpec)>)
     priced.retain(|(prediction, _)| prediction.key_bytes <= max_key_bytes);
     if priced.is_empty() {
         return Err(PassError::Infeasible(format!(
-            "evaluation keys take at least {} bytes, {max_key_bytes} are allowed: raise the limit of key memory",
+            "evaluation keys take at least {} bytes, {max_key_bytes} are allowed: raise the limit of key memory (--max-key-memory)",
             least.unwrap_or(0)
         )));
     }

@@ -59,6 +59,18 @@ impl AnyGraph {
         }
     }
 
+    /// The constants that its ops use.
+    ///
+    /// # Errors
+    /// When one is missing.
+    pub fn used_constants(&self) -> Result<ConstantPool, IrError> {
+        match self {
+            AnyGraph::Nn(graph) => graph.used_pool(),
+            AnyGraph::Slot(graph) => graph.used_pool(),
+            AnyGraph::Ckks(graph) => graph.used_pool(),
+        }
+    }
+
     /// Checks every op.
     ///
     /// # Errors
