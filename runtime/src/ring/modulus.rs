@@ -145,6 +145,13 @@ impl Modulus {
         if x < 0 { self.neg(magnitude) } else { magnitude }
     }
 
+    /// Requires: |x| < q.   Ensures: its residue, in [0, q).   Cost: 3, without a branch.
+    #[inline]
+    pub(crate) fn residue_of_small(&self, x: i64) -> u64 {
+        debug_assert!(x.unsigned_abs() < self.q);
+        (x + (x >> 63 & self.q as i64)) as u64
+    }
+
     /// Ensures: the residue of a signed integer, in [0, q).
     #[inline]
     pub fn from_signed_wide(&self, x: i128) -> u64 {
@@ -251,6 +258,8 @@ mod tests {
             for a in edges(q) {
                 assert_eq!(m.neg(a), (q - a) % q);
                 assert_eq!(m.from_signed(m.to_signed(a)), a);
+                assert_eq!(m.residue_of_small(a as i64), a);
+                assert_eq!(m.residue_of_small(-(a as i64)), m.neg(a));
                 for b in edges(q) {
                     assert_eq!(m.add(a, b), (a + b) % q);
                     assert_eq!(m.sub(a, b), (a + q - b) % q);

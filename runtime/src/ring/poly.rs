@@ -58,26 +58,26 @@ impl Poly {
 
     /// The polynomial with these integer coefficients (n of them), in coefficient form.
     pub fn from_signed(ring: &Arc<RingContext>, basis: Basis, coefficients: &[i64]) -> Self {
-        Self::from_coefficients(ring, basis, coefficients, |m, x| m.from_signed(x))
+        assert_eq!(coefficients.len(), ring.n());
+        let largest = coefficients.iter().map(|x| x.unsigned_abs()).fold(0, u64::max);
+        let mut poly = Self::uninit(ring, basis, Domain::Coeff);
+        poly.each_limb(|_, table, values| {
+            let m = table.modulus();
+            if largest < m.value() {
+                write_residues(values, coefficients, |x| m.residue_of_small(x));
+            } else {
+                write_residues(values, coefficients, |x| m.from_signed(x));
+            }
+        });
+        poly
     }
 
     /// As [`Self::from_signed`], for coefficients beyond 64 bits.
     pub fn from_signed_wide(ring: &Arc<RingContext>, basis: Basis, coefficients: &[i128]) -> Self {
-        Self::from_coefficients(ring, basis, coefficients, |m, x| m.from_signed_wide(x))
-    }
-
-    fn from_coefficients<T: Copy + Sync>(
-        ring: &Arc<RingContext>,
-        basis: Basis,
-        coefficients: &[T],
-        reduce: impl Fn(&Modulus, T) -> u64 + Sync,
-    ) -> Self {
         assert_eq!(coefficients.len(), ring.n());
         let mut poly = Self::uninit(ring, basis, Domain::Coeff);
         poly.each_limb(|_, table, values| {
-            for (value, &x) in values.iter_mut().zip(coefficients) {
-                *value = reduce(table.modulus(), x);
-            }
+            write_residues(values, coefficients, |x| table.modulus().from_signed_wide(x));
         });
         poly
     }
@@ -365,6 +365,12 @@ impl Poly {
         assert_eq!((self.basis, self.domain), (other.basis, other.domain));
         let family = self.ring.backend();
         self.each_limb(|limb, table, values| kernel(family, table.modulus(), values, other.limb(limb)));
+    }
+}
+
+fn write_residues<T: Copy>(values: &mut [u64], coefficients: &[T], reduce: impl Fn(T) -> u64) {
+    for (value, &x) in values.iter_mut().zip(coefficients) {
+        *value = reduce(x);
     }
 }
 
