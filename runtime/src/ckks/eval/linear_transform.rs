@@ -236,19 +236,20 @@ impl Evaluator {
                 parts.clone()
             });
         }
-        let [mut body, mut mask] = self
+        let [mut body, mask] = self
             .keys()
             .get(KeyPurpose::Rotate(step), basis.level())?
             .product(digits);
+        let element = self.params().rotation_element(step);
         if basis.special {
             self.add_special_multiple(&mut body, &parts[0]);
+            Ok([body.automorphism(element), mask.automorphism(element)])
         } else {
-            body = ring.mod_down(&body);
-            body.add_assign(&parts[0]);
-            mask = ring.mod_down(&mask);
+            Ok([
+                ring.mod_down_then_automorphism(&body, Some(&parts[0]), element),
+                ring.mod_down_then_automorphism(&mask, None, element),
+            ])
         }
-        let element = self.params().rotation_element(step);
-        Ok([body.automorphism(element), mask.automorphism(element)])
     }
 
     /// Adds to a group's sum the products with the rotated inputs of a batch.
@@ -325,15 +326,15 @@ impl Evaluator {
         match partial {
             Partial {
                 plain,
-                raised: Some(mut raised),
-            } => {
-                if let Some(plain) = plain {
-                    for (raised, plain) in raised.iter_mut().zip(&plain) {
-                        self.add_special_multiple(raised, plain);
-                    }
-                }
-                raised.par_iter().map(|part| ring.mod_down_and_rescale(part)).collect()
-            }
+                raised: Some(raised),
+            } => match plain {
+                None => raised.par_iter().map(|part| ring.mod_down_and_rescale(part)).collect(),
+                Some(plain) => raised
+                    .par_iter()
+                    .zip(&plain)
+                    .map(|(part, plain)| ring.add_and_divide_down_to(part, plain, part.basis().level()))
+                    .collect(),
+            },
             Partial {
                 plain: Some(plain),
                 raised: None,
