@@ -79,6 +79,14 @@ fn run(client: &mut Client, slots: usize, case: &Case, input_level: usize, level
     let encrypted: Vec<_> = inputs.iter().map(|input| client.encrypt(input, input_level)).collect();
     let encrypted: Vec<_> = encrypted.iter().collect();
     let raw = RawDiagonals::new(&client.encoder, &shape, &values);
+    let chained = shape.clone().with_chained_giants().unwrap();
+    assert!(
+        chained
+            .rotations(level)
+            .keys()
+            .all(|step| shape.rotations(level).contains_key(step))
+    );
+    let chained = evaluator.linear_transform(&encrypted, &chained, &raw, level).unwrap();
     let outputs = evaluator.linear_transform(&encrypted, &shape, &raw, level).unwrap();
     let encoding = evaluator
         .diagonal_encoding(&shape, level, encrypted[0].scale())
@@ -97,6 +105,10 @@ fn run(client: &mut Client, slots: usize, case: &Case, input_level: usize, level
     let growth = (2 * case.folds.len()) as f64;
     let noise = 2.0 * (key_switch(&params, level) + division(&params)) * growth.exp2();
     let bound = bits(&params, level - 1, noise);
+    for (output, expected) in chained.iter().zip(&expected) {
+        let found = error_bits(&client.decrypt(output), expected);
+        assert!(found > bound, "chained: {found:.1} bits, bound {bound:.1}");
+    }
     for ((output, again), expected) in outputs.iter().zip(&again).zip(&expected) {
         assert_eq!((output.level(), output.scale()), (level - 1, params.scale(level - 1)));
         assert!(output == again, "encoding ahead must not change results");

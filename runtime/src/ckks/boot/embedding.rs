@@ -109,29 +109,42 @@ impl DiagonalMatrix {
         }
     }
 
-    /// The transform of fewest key switches, of the two-step splits with a power of two of baby steps.
+    /// The transform of fewest key switches, and then fewest keys, of the two-step splits with a power of two of baby steps
+    /// and chained giant steps.
     pub(super) fn into_transform(
         self,
         folds: Vec<usize>,
     ) -> Result<(LinearTransform, BTreeMap<DiagonalIdx, Vec<Complex64>>)> {
         let slots = self.slots;
         let stride = self.diagonals.keys().filter(|d| **d > 0).min().copied().unwrap_or(1);
+        let offsets: Vec<usize> = self.diagonals.keys().copied().collect();
+        let shape = |period: usize| {
+            let split = |offset: &usize| DiagonalIdx {
+                out: 0,
+                giant: offset - offset % period,
+                input: 0,
+                baby: offset % period,
+            };
+            let places = offsets.iter().map(split).collect();
+            LinearTransform::new(slots, 1, 1, places, folds.clone())?.with_chained_giants()
+        };
+        let mut best = (stride, shape(stride)?);
+        let rank = |shape: &LinearTransform| (shape.key_switches(), shape.rotations(0).len());
+        let mut period = 2 * stride;
+        while period <= slots {
+            let candidate = shape(period)?;
+            if rank(&candidate) <= rank(&best.1) {
+                best = (period, candidate);
+            }
+            period *= 2;
+        }
         let diagonals: Diagonals = self
             .diagonals
             .into_iter()
             .map(|(d, values)| ((0, 0, d), values))
             .collect();
-        let mut best = LinearTransform::from_diagonals(slots, 1, 1, &diagonals, stride, folds.clone())?;
-        let mut period = 2 * stride;
-        while period <= slots {
-            let candidate = LinearTransform::from_diagonals(slots, 1, 1, &diagonals, period, folds.clone())?;
-            // Of equals the one with more baby steps, which share their digits.
-            if candidate.0.key_switches() <= best.0.key_switches() {
-                best = candidate;
-            }
-            period *= 2;
-        }
-        Ok(best)
+        let (_, values) = LinearTransform::from_diagonals(slots, 1, 1, &diagonals, best.0, folds.clone())?;
+        Ok((best.1, values))
     }
 
     #[cfg(test)]
@@ -263,6 +276,7 @@ mod tests {
             let (shape, values) = factor.into_transform(vec![]).unwrap();
             assert_eq!(shape.diagonals().len(), values.len());
             assert!(shape.key_switches() <= 10, "{}", shape.key_switches());
+            assert!(shape.rotations(5).len() <= 5, "{:?}", shape.rotations(5));
         }
     }
 }

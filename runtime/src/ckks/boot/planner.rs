@@ -42,9 +42,11 @@ impl BootstrapPlan {
             };
             let eval_mod = reduction(request, &circuit)?;
             for log_first_scale in LOG_SCALES {
-                for coeffs_to_slots in factors..=factors + 1 {
+                // As many factors either way: then both transforms rotate by the same steps.
+                for factors in factors..=factors + 1 {
                     circuit.log_first_scale = log_first_scale;
-                    circuit.coeffs_to_slots = coeffs_to_slots;
+                    circuit.coeffs_to_slots = factors;
+                    circuit.slots_to_coeffs = factors;
                     let sketch = Sketch::new(request, &circuit, eval_mod.clone())?;
                     let Some(cost) = cost(&sketch, request, &circuit) else {
                         continue;

@@ -2,8 +2,8 @@
 //!
 //! Assumes messages of magnitude up to one per slot and the noise of a dense secret's rescale in every slot of every level.
 //! Ensures an estimate of the worst slot's bits, within about one bit of what is measured.
-//! Method: a slot of the reduction's input has its noise multiplied by the cosine's slope, 2 pi W; so has T_2 of it, and
-//! each further power of two half as much; a double angle multiplies the noise before it by 4 c. The reduced
+//! Method: a slot of the reduction's input has its noise multiplied by the cosine's slope, 2 pi W; T_2 of it half as
+//! much, and so on for each further power of two; a double angle multiplies the noise before it by 4 c. The reduced
 //! coefficients' noise is then summed over all coefficients by the embedding.
 
 use std::f64::consts::TAU;
@@ -37,13 +37,14 @@ pub(super) struct NoiseInputs<'a> {
 
 /// Variance of one coefficient's noise after a rescale and the key switch before it, in units of the result.
 fn rescale_variance(hamming_weight: usize) -> f64 {
-    1.5 * (1.0 + hamming_weight as f64) / 12.0
+    1.2 * (1.0 + hamming_weight as f64) / 12.0
 }
 
 /// Bits of the worst slot and of the mean error.
 pub(super) fn expected_bits(inputs: &NoiseInputs) -> [f64; 2] {
     let slot_variance = f64::from(inputs.log_n).exp2() * rescale_variance(inputs.hamming_weight);
-    let relative = |log_scale: f64| slot_variance * (-2.0 * log_scale).exp2();
+    // Of a slot's noise, half is imaginary.
+    let relative = |log_scale: f64| slot_variance / 2.0 * (-2.0 * log_scale).exp2();
     // cos -> 2 cos^2 - 1: 4 cos at the angles pi/4, pi/8, ... before the last steps.
     let doubled = |steps: usize| -> f64 {
         (1..=steps)
@@ -56,7 +57,7 @@ pub(super) fn expected_bits(inputs: &NoiseInputs) -> [f64; 2] {
         let sine_at = inputs.cosine_depth + inputs.doublings;
         let gain = if depth < inputs.cosine_depth {
             // The largest of what its powers pass on and what the last sums do.
-            (slope / (depth.saturating_sub(1) as f64).exp2()).max(doubled(inputs.doublings))
+            (slope / (depth as f64).exp2()).max(doubled(inputs.doublings))
         } else if depth < sine_at {
             doubled(sine_at - depth)
         } else {
@@ -66,8 +67,8 @@ pub(super) fn expected_bits(inputs: &NoiseInputs) -> [f64; 2] {
     }
     let coefficient = variance.sqrt() * inputs.ratio / TAU;
     let spread = (inputs.slots as f64 * if inputs.mirrored { 2.0 } else { 1.0 }).sqrt();
-    // Three rescales of equal weight on the way out; half of a slot's noise is imaginary.
-    let last = (1.5 * relative(inputs.log_scale)).sqrt();
+    // Three rescales of equal weight on the way out.
+    let last = (3.0 * relative(inputs.log_scale)).sqrt();
     let deviation = (coefficient * spread).hypot(last);
     // The largest of so many Gaussian numbers, and what a whole message in one coefficient would suffer.
     let extreme = (2.0 * (2.0 * inputs.slots as f64).ln()).sqrt();

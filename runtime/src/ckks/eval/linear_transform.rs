@@ -5,6 +5,8 @@
 //! Method: double hoisting. The rotated inputs stay raised, modulo Q_l P, where the division by P would cost more than
 //! carrying the special primes through all products (`babies_stay_raised`). Each (output, giant step) group is one
 //! inner product; its mask is divided by P, decomposed and switched; the results of all giant steps are summed raised.
+//! With chained giant steps the sums are rotated step by step instead, from the farthest towards zero (Horner's rule), so
+//! that one key serves each direction.
 //! One last division by P * q_l ends each output. When the rotated inputs would exceed the evaluator's memory budget, the
 //! inputs are taken in batches and the sums of all groups kept between them.
 //! Source: Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT 2021, algorithm 6; ours: the choice of basis, several
@@ -33,6 +35,24 @@ type Pair = [Poly; 2];
 struct Group<'a> {
     diagonals: &'a [DiagonalIdx],
     sum: Option<Pair>,
+}
+
+impl Group<'_> {
+    /// Hands out the sum of the products, which lies over `basis`.
+    fn take_sum(&mut self, basis: Basis) -> Partial {
+        let sum = self.sum.take();
+        if basis.special {
+            Partial {
+                plain: None,
+                raised: sum,
+            }
+        } else {
+            Partial {
+                plain: sum,
+                raised: None,
+            }
+        }
+    }
 }
 
 /// A partial output: a part modulo Q and a part modulo QP that still has to be divided by P.
@@ -114,13 +134,17 @@ impl Evaluator {
         groups
             .par_chunk_by_mut(|a, b| a.diagonals[0].out == b.diagonals[0].out)
             .map(|groups| {
-                let partial = groups
+                groups
                     .par_iter_mut()
-                    .map(|group| {
-                        self.accumulate(group, &last, &babies, diagonals, &encoding)?;
-                        self.giant_step(group, encoding.basis)
-                    })
-                    .try_reduce(Partial::default, |a, b| Ok(a.merge(b)))?;
+                    .try_for_each(|group| self.accumulate(group, &last, &babies, diagonals, &encoding))?;
+                let partial = if shape.has_chained_giants() {
+                    self.chained_giant_steps(shape, groups, encoding.basis)?
+                } else {
+                    groups
+                        .par_iter_mut()
+                        .map(|group| self.giant_step(group, encoding.basis))
+                        .try_reduce(Partial::default, |a, b| Ok(a.merge(b)))?
+                };
                 let parts = self.finish(partial);
                 let output = Ciphertext::computed(parts, self.params().scale(level - 1), shape.slots());
                 self.fold(output, shape.folds())
@@ -281,38 +305,68 @@ impl Evaluator {
 
     /// The group's sum, rotated by its giant step.
     fn giant_step(&self, group: &mut Group, basis: Basis) -> Result<Partial> {
-        let Some([body, mask]) = group.sum.take() else {
-            return Ok(Partial::default());
-        };
-        let giant = group.diagonals[0].giant;
-        let is_raised = basis.special;
-        if giant == 0 {
-            let pair = Some([body, mask]);
-            return Ok(if is_raised {
-                Partial {
-                    plain: None,
-                    raised: pair,
+        let sum = group.take_sum(basis);
+        self.rotate_partial(sum, group.diagonals[0].giant, basis.level())
+    }
+
+    /// The sums of all groups of an output, rotated by their giant steps one after the other: from the farthest step of
+    /// either direction towards zero, each time by one chain step.
+    fn chained_giant_steps(&self, shape: &LinearTransform, groups: &mut [Group], basis: Basis) -> Result<Partial> {
+        let steps = shape.chain_steps();
+        let (mut forward, mut backward) = (Partial::default(), Partial::default());
+        let is_forward = |giant: usize| giant <= shape.slots() / 2;
+        for (chain, step) in [(&mut forward, steps[0]), (&mut backward, steps[1])] {
+            let farthest_first = groups.iter_mut().map(|group| (group.diagonals[0].giant, group));
+            let mut ordered: Vec<_> = farthest_first
+                .filter(|(giant, _)| *giant != 0 && is_forward(*giant) == (step == steps[0]))
+                .collect();
+            if step == steps[0] {
+                ordered.reverse();
+            }
+            let mut position = ordered.first().map_or(0, |(giant, _)| *giant);
+            for (giant, group) in ordered {
+                while position != giant {
+                    *chain = self.rotate_partial(std::mem::take(chain), step, basis.level())?;
+                    position = (position + shape.slots() - step) % shape.slots();
                 }
-            } else {
-                Partial {
-                    plain: pair,
-                    raised: None,
-                }
-            });
+                *chain = std::mem::take(chain).merge(group.take_sum(basis));
+            }
+            while position != 0 {
+                *chain = self.rotate_partial(std::mem::take(chain), step, basis.level())?;
+                position = (position + shape.slots() - step) % shape.slots();
+            }
         }
-        let key = self.keys().get(KeyPurpose::Rotate(giant), basis.level())?;
-        let mask = if is_raised {
-            self.params().ring().mod_down(&mask)
-        } else {
-            mask
+        let unrotated = groups.iter_mut().find(|group| group.diagonals[0].giant == 0);
+        let unrotated = unrotated.map_or_else(Partial::default, |group| group.take_sum(basis));
+        Ok(forward.merge(backward).merge(unrotated))
+    }
+
+    /// A partial output, rotated; whatever was not raised is afterwards.
+    fn rotate_partial(&self, partial: Partial, step: usize, level: usize) -> Result<Partial> {
+        if step == 0 {
+            return Ok(partial);
+        }
+        let ring = self.params().ring();
+        let (body, mask, is_raised) = match (partial.plain, partial.raised) {
+            (None, None) => return Ok(Partial::default()),
+            (Some([body, mask]), None) => (body, mask, false),
+            (plain, Some([mut body, mask])) => {
+                let mut mask = ring.mod_down(&mask);
+                if let Some([plain_body, plain_mask]) = plain {
+                    self.add_special_multiple(&mut body, &plain_body);
+                    mask.add_assign(&plain_mask);
+                }
+                (body, mask, true)
+            }
         };
+        let key = self.keys().get(KeyPurpose::Rotate(step), level)?;
         let [mut switched_body, switched_mask] = key.product_with_digits_of(self.params(), &mask);
         if is_raised {
             switched_body.add_assign(&body);
         } else {
             self.add_special_multiple(&mut switched_body, &body);
         }
-        let element = self.params().rotation_element(giant);
+        let element = self.params().rotation_element(step);
         let raised = [switched_body, switched_mask].map(|part| part.automorphism(element));
         Ok(Partial {
             plain: None,

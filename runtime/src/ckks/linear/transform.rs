@@ -36,6 +36,7 @@ pub struct LinearTransform {
     n_outputs: usize,
     diagonals: Vec<DiagonalIdx>,
     folds: Vec<usize>,
+    chained_giants: bool,
 }
 
 /// Generalised diagonals by (output, input, offset): `diagonals[(o, i, d)][j]` multiplies `x_i[(j + d) mod slots]` on
@@ -86,7 +87,47 @@ impl LinearTransform {
             n_outputs,
             diagonals,
             folds,
+            chained_giants: false,
         })
+    }
+
+    /// The same transform with its giant steps taken one after the other, each a repetition of the smallest of its
+    /// direction: as many key switches where the steps are evenly spaced, one key for each direction, less parallel.
+    ///
+    /// # Errors
+    /// [`Error::InvalidLinearTransform`] when a giant step is no multiple of the smallest of its direction.
+    pub fn with_chained_giants(mut self) -> Result<Self> {
+        self.chained_giants = true;
+        let [forward, backward] = self.chain_steps();
+        for giant in self.diagonals.iter().map(|idx| idx.giant).filter(|giant| *giant != 0) {
+            let is_multiple = if giant <= self.slots / 2 {
+                giant.is_multiple_of(forward)
+            } else {
+                (self.slots - giant).is_multiple_of(self.slots - backward)
+            };
+            if !is_multiple {
+                let reason = format!("giant step {giant} is no multiple of the chain's {forward} or {backward}");
+                return Err(Error::InvalidLinearTransform { reason });
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether giant steps are taken one after the other.
+    #[must_use]
+    pub fn has_chained_giants(&self) -> bool {
+        self.chained_giants
+    }
+
+    /// The giant steps nearest to zero: forwards (up to half the slots) and backwards; 0 where there is none.
+    #[must_use]
+    pub fn chain_steps(&self) -> [usize; 2] {
+        let giants = || self.diagonals.iter().map(|idx| idx.giant).filter(|giant| *giant != 0);
+        let half = self.slots / 2;
+        [
+            giants().filter(|giant| *giant <= half).min().unwrap_or(0),
+            giants().filter(|giant| *giant > half).max().unwrap_or(0),
+        ]
     }
 
     /// Splits plain diagonals: the baby step of offset d is d mod `baby_period`, the rest is the giant step. Returns
@@ -179,11 +220,13 @@ impl LinearTransform {
     pub fn rotations(&self, level: usize) -> BTreeMap<usize, usize> {
         let mut rotations: BTreeMap<usize, usize> =
             self.folds.iter().map(|fold| (*fold, level.saturating_sub(1))).collect();
-        let steps = self
-            .diagonals
-            .iter()
-            .flat_map(|idx| [idx.baby, idx.giant])
-            .filter(|step| *step != 0);
+        let giants: Vec<usize> = if self.chained_giants {
+            self.chain_steps().into()
+        } else {
+            self.diagonals.iter().map(|idx| idx.giant).collect()
+        };
+        let babies = self.diagonals.iter().map(|idx| idx.baby);
+        let steps = babies.chain(giants).filter(|step| *step != 0);
         rotations.extend(steps.map(|step| (step, level)));
         rotations
     }
