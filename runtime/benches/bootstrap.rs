@@ -22,6 +22,7 @@ fn sample(count: usize, seed: usize) -> impl Iterator<Item = f64> {
 fn run(request: &BootstrapRequest, runs: usize) -> aphelion_runtime::error::Result<String> {
     let plan = BootstrapPlan::new(request)?;
     let params = Parameters::new(plan.literal().clone())?;
+    writeln!(std::io::stderr(), "{:?}, ladder {:?}", plan.circuit(), plan.ladder()).expect("standard error is open");
     let mut rng = SecretRng::from_os()?;
     let secret = SecretKey::generate(&params, &mut rng);
     let keys = secret.evaluation_keys(&plan.key_request()?, &mut rng)?;

@@ -27,7 +27,7 @@ fn circuit() -> BootstrapCircuit {
         log_ratio: 7.0,
         arcsine_degree: 3,
         doublings: 2,
-        log_first_scale: 53.0,
+        wide_steps: 3,
         coeffs_to_slots: 3,
         slots_to_coeffs: 3,
         ephemeral_weight: 32,

@@ -286,7 +286,7 @@ mod tests {
             log_ratio: 8.0,
             arcsine_degree: 1,
             doublings: 3,
-            log_first_scale: 49.0,
+            wide_steps: 0,
             coeffs_to_slots: 2,
             slots_to_coeffs: 2,
             ephemeral_weight: 16,

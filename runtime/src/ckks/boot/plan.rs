@@ -54,8 +54,8 @@ pub struct BootstrapCircuit {
     pub arcsine_degree: usize,
     /// Double-angle steps.
     pub doublings: usize,
-    /// log2 of the reduction's scale where it is largest, at the first two depths.
-    pub log_first_scale: f64,
+    /// First steps of the reduction that drop two primes each, for a scale beyond the largest prime.
+    pub wide_steps: usize,
     /// Factors of the coefficients-to-slots transform, a level each.
     pub coeffs_to_slots: usize,
     /// Factors of the slots-to-coefficients transform, a level each.

@@ -1,7 +1,7 @@
 //! The choice of a circuit: the cheapest that keeps the wanted bits within the security bound.
 //!
 //! Assumes nothing but the request. Ensures expected bits of at least the wanted ones. Method: all combinations of message
-//! ratio, arcsine degree, double angles and scale of the reduction are priced by their key switches, level by level; the
+//! ratio, arcsine degree, double angles and wide steps of the reduction are priced by their key switches, level by level; the
 //! cheapest whose chain fits is taken, ties going to the first in order.
 
 use super::plan::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
@@ -12,8 +12,6 @@ use crate::error::{Error, Result};
 const EPHEMERAL_WEIGHT: usize = 32;
 /// Failure probability per bootstrap.
 const FAILURE_LOG2: f64 = -40.0;
-/// log2 of the reduction's scale at its first two depths.
-const LOG_SCALES: [f64; 10] = [49.9, 51.0, 52.0, 53.0, 54.0, 55.0, 56.0, 57.0, 58.0, 60.0];
 /// A product over one limb, in transforms of it.
 const PRODUCT_WEIGHT: f64 = 0.15;
 /// Butterfly stages that one factor of a transform holds at most.
@@ -34,17 +32,17 @@ impl BootstrapPlan {
                 log_ratio,
                 arcsine_degree,
                 doublings,
-                log_first_scale: 0.0,
+                wide_steps: 0,
                 coeffs_to_slots: factors,
                 slots_to_coeffs: factors,
                 ephemeral_weight: EPHEMERAL_WEIGHT,
                 failure_log2: FAILURE_LOG2,
             };
             let eval_mod = reduction(request, &circuit)?;
-            for log_first_scale in LOG_SCALES {
+            for wide_steps in 0..=eval_mod.depth() {
                 // As many factors either way: then both transforms rotate by the same steps.
                 for factors in factors..=factors + 1 {
-                    circuit.log_first_scale = log_first_scale;
+                    circuit.wide_steps = wide_steps;
                     circuit.coeffs_to_slots = factors;
                     circuit.slots_to_coeffs = factors;
                     let sketch = Sketch::new(request, &circuit, eval_mod.clone())?;

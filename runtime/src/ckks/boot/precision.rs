@@ -2,8 +2,8 @@
 //!
 //! Assumes messages of magnitude up to one per slot and the noise of a dense secret's rescale in every slot of every level.
 //! Ensures an estimate of the worst slot's bits, within about one bit of what is measured.
-//! Method: a slot of the reduction's input has its noise multiplied by the cosine's slope, 2 pi W; T_2 of it half as
-//! much, and so on for each further power of two; a double angle multiplies the noise before it by 4 c. The reduced
+//! Method: a slot y of the reduction's input has its noise multiplied by the cosine's slope, 2 pi W; T_k of it by that over
+//! k sin(k arccos y), which is large where no multiple of q_0 was added, y = 1/4W: by 8 pi W^2 / k^2; a double angle multiplies the noise before it by 4 c. The reduced
 //! coefficients' noise is then summed over all coefficients by the embedding.
 
 use std::f64::consts::TAU;
@@ -27,11 +27,13 @@ pub(super) struct NoiseInputs<'a> {
     pub doublings: usize,
     /// q_0 over the scale of the message.
     pub ratio: f64,
+    /// log2 of the scale of the reduced message.
+    pub log_reduced_scale: f64,
     /// log2 of the scale of the result.
     pub log_scale: f64,
     /// Relative error of the sine.
     pub sine_error: f64,
-    /// Error of the cosine's series.
+    /// Error of the cosine's series, after the double angles.
     pub tolerance: f64,
 }
 
@@ -52,26 +54,39 @@ pub(super) fn expected_bits(inputs: &NoiseInputs) -> [f64; 2] {
             .product()
     };
     let slope = TAU * inputs.width;
-    let mut variance = inputs.tolerance.powi(2) * doubled(inputs.doublings).powi(2);
+    let mut variance = inputs.tolerance.powi(2);
     for (depth, log_scale) in inputs.log_scales.iter().enumerate() {
         let sine_at = inputs.cosine_depth + inputs.doublings;
         let gain = if depth < inputs.cosine_depth {
             // The largest of what its powers pass on and what the last sums do.
-            (slope / (depth as f64).exp2()).max(doubled(inputs.doublings))
+            let power = (depth as f64).exp2();
+            // Root mean square over the multiples of q_0.
+            let near_zero = if depth == 0 {
+                0.0
+            } else {
+                2.2 * slope * inputs.width / (power * power)
+            };
+            (slope / power).max(near_zero).max(doubled(inputs.doublings))
         } else if depth < sine_at {
             doubled(sine_at - depth)
         } else {
             1.0
         };
-        variance += gain.powi(2) * relative(*log_scale);
+        // The input carries the key switches of the conjugation and of the last factors besides.
+        let terms = if depth == 0 { 4.0 } else { 1.0 };
+        variance += terms * gain.powi(2) * relative(*log_scale);
     }
     let coefficient = variance.sqrt() * inputs.ratio / TAU;
     let spread = (inputs.slots as f64 * if inputs.mirrored { 2.0 } else { 1.0 }).sqrt();
     // Three rescales of equal weight on the way out.
     let last = (3.0 * relative(inputs.log_scale)).sqrt();
-    let deviation = (coefficient * spread).hypot(last);
+    // The first factor's rotations add noise to the reduced slots, which are coefficients already.
+    let rotated = relative(inputs.log_reduced_scale).sqrt() * spread;
+    let deviation = (coefficient * spread).hypot(last).hypot(rotated);
     // The largest of so many Gaussian numbers, and what a whole message in one coefficient would suffer.
     let extreme = (2.0 * (2.0 * inputs.slots as f64).ln()).sqrt();
     let mean = deviation * (2.0 / std::f64::consts::PI).sqrt();
+    // A message spread over many coefficients suffers less of it.
+    let mean = mean + inputs.sine_error / (inputs.slots as f64).sqrt();
     [-(deviation * extreme + inputs.sine_error).log2(), -mean.log2()]
 }

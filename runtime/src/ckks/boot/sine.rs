@@ -36,16 +36,16 @@ pub(super) fn cosine(argument: f64, tolerance: f64) -> Result<Polynomial> {
     Polynomial::new(Basis::Chebyshev, coeffs)
 }
 
-/// An odd polynomial of this degree close to arcsin on [-sin(`angle`), sin(`angle`)]: arcsin(s) / s interpolated in s^2 at
-/// Chebyshev's nodes.
+/// An odd polynomial of this degree close to arcsin on [-sin(`angle`), sin(`angle`)], of slope one at zero: arcsin(s) / s
+/// interpolated in s^2 at Radau's nodes, of which one is zero. Most coefficients of a message are tiny.
 pub(super) fn arcsine(degree: usize, angle: f64) -> Result<Polynomial> {
     let count = degree.div_ceil(2);
     let bound = angle.sin().powi(2);
-    let nodes: Vec<f64> = (0..count)
-        .map(|j| bound / 2.0 * (1.0 + (PI * (j as f64 + 0.5) / count as f64).cos()))
-        .collect();
+    let node = |j: usize| bound / 2.0 * (1.0 - (TAU * j as f64 / (2 * count - 1) as f64).cos());
+    let nodes: Vec<f64> = (0..count).map(node).collect();
+    let quotient = |u: f64| if u == 0.0 { 1.0 } else { u.sqrt().asin() / u.sqrt() };
     // Newton's divided differences, then to powers of s^2.
-    let mut differences: Vec<f64> = nodes.iter().map(|u| u.sqrt().asin() / u.sqrt()).collect();
+    let mut differences: Vec<f64> = nodes.iter().map(|u| quotient(*u)).collect();
     for order in 1..count {
         for j in (order..count).rev() {
             differences[j] = (differences[j] - differences[j - 1]) / (nodes[j] - nodes[j - order]);

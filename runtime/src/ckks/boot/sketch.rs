@@ -10,12 +10,24 @@ use crate::ckks::params::{
 };
 use crate::error::{Error, Result};
 
-/// Largest log2 of a prime that the choice of primes can rely on.
-pub(super) const MAX_LOG_PRIME: f64 = 49.99;
+/// Largest log2 of a special prime that the choice of primes can rely on.
+const MAX_LOG_SPECIAL: f64 = 49.99;
+/// Largest log2 of a ciphertext prime: as many special primes as a digit has then exceed it by some bits, without which
+/// the noise of key switches would be ten times that of a rescale.
+pub(super) const MAX_LOG_PRIME: f64 = 49.3;
+/// log2 of the reduction's scale where a step drops one prime.
+const NARROW_SCALE: f64 = MAX_LOG_PRIME - 0.05;
+/// log2 of the scale of the reduction's input, before a wide step: the input carries the noise of a key switch that no
+/// rescale has divided. Its square must stay below the largest constant that can be added.
+const WIDE_INPUT_SCALE: f64 = 62.0;
+/// Bits by which the scale falls from one wide step to the next, as the noise of higher powers is magnified less.
+const WIDE_TAPER: f64 = 2.0;
+/// log2 of the least scale of a wide step.
+const LEAST_WIDE_SCALE: f64 = 54.0;
+/// log2 of the scale of the diagonals of coeffs_to_slots.
+const PLAIN_SCALE: f64 = 53.0;
 /// log2 of the scale that diagonals of slots_to_coeffs are encoded at, beyond the wanted bits.
-const PLAIN_MARGIN: f64 = 16.0;
-/// Bits by which the reduction's scale may fall from depth to depth, once the noise is magnified less and less.
-const SCALE_TAPER: f64 = 1.5;
+const PLAIN_MARGIN: f64 = 17.0;
 /// Digits where nothing has to be secure.
 const INSECURE_DIGITS: usize = 5;
 
@@ -39,7 +51,7 @@ pub(super) fn reach(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> u
 
 /// Error of the cosine's series that the wanted bits allow, at the end of the double angles.
 fn tolerance(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> f64 {
-    (-request.bits - circuit.log_ratio - f64::from(request.log_n) / 2.0 - 2.0).exp2()
+    (-request.bits - circuit.log_ratio - f64::from(request.log_n) / 2.0 - 3.0).exp2()
 }
 
 /// The reduction of a circuit.
@@ -56,7 +68,7 @@ pub(super) fn reduction(request: &BootstrapRequest, circuit: &BootstrapCircuit) 
 impl Sketch {
     pub(super) fn new(request: &BootstrapRequest, circuit: &BootstrapCircuit, eval_mod: EvalMod) -> Result<Self> {
         let ratio = circuit.log_ratio.exp2();
-        let log_scales = reduction_scales(&eval_mod, circuit.log_first_scale);
+        let log_scales = reduction_scales(&eval_mod, circuit.wide_steps);
         let (upper, ladder) = upper_levels(request, circuit, &eval_mod, &log_scales);
         let expected_bits = expected_bits(&NoiseInputs {
             log_n: request.log_n,
@@ -68,6 +80,7 @@ impl Sketch {
             cosine_depth: eval_mod.cosine().depth(),
             doublings: circuit.doublings,
             ratio,
+            log_reduced_scale: log_scales[eval_mod.depth()] + std::f64::consts::TAU.log2() - circuit.log_ratio,
             log_scale: request.log_scale,
             sine_error: sine_error(ratio, circuit.arcsine_degree)?,
             tolerance: tolerance(request, circuit),
@@ -101,8 +114,8 @@ impl Sketch {
                 .chunks(width)
                 .map(|digit| digit.iter().sum::<f64>())
                 .fold(0.0, f64::max);
-            let special = ((widest - 0.2) / MAX_LOG_PRIME).ceil();
-            let log_p = (widest + KEY_SWITCH_MARGIN_BITS).min(special * MAX_LOG_PRIME);
+            let special = ((widest - 0.2) / MAX_LOG_SPECIAL).ceil();
+            let log_p = (widest + KEY_SWITCH_MARGIN_BITS).min(special * MAX_LOG_SPECIAL);
             let fits = match request.security {
                 Security::Classical128 => log_q + log_p <= bound,
                 Security::None => sizes.len().div_ceil(width) >= INSECURE_DIGITS || width == 1,
@@ -130,7 +143,7 @@ impl Sketch {
             secret: SECRET.to_string(),
         };
         let Some((mut width, _)) = self.digits(request, circuit) else {
-            return Err(insecure(sizes.iter().sum::<f64>() + MAX_LOG_PRIME));
+            return Err(insecure(sizes.iter().sum::<f64>() + MAX_LOG_SPECIAL));
         };
         loop {
             let chain = ChainRequest {
@@ -157,11 +170,14 @@ impl Sketch {
 }
 
 /// log2 of the reduction's scale by depth.
-fn reduction_scales(eval_mod: &EvalMod, log_first_scale: f64) -> Vec<f64> {
+fn reduction_scales(eval_mod: &EvalMod, wide_steps: usize) -> Vec<f64> {
     (0..=eval_mod.depth())
         .map(|depth| {
-            let fallen = log_first_scale - SCALE_TAPER * depth.saturating_sub(1) as f64;
-            fallen.max(log_first_scale.min(MAX_LOG_PRIME - 0.05))
+            if depth >= wide_steps {
+                NARROW_SCALE
+            } else {
+                (WIDE_INPUT_SCALE - WIDE_TAPER * depth as f64).max(LEAST_WIDE_SCALE)
+            }
         })
         .collect()
 }
@@ -219,9 +235,8 @@ fn upper_levels(
     for i in 0..circuit.coeffs_to_slots {
         let above = log_scales[0] + (raised - log_scales[0]) * (i + 1) as f64 / count;
         let below = log_scales[0] + (raised - log_scales[0]) * i as f64 / count;
-        let log_plain = log_scales[0] - 3.0;
         upper.push(UpperLevel {
-            log_prime: (log_plain + above - below).clamp(smallest, MAX_LOG_PRIME),
+            log_prime: (PLAIN_SCALE + above - below).clamp(smallest, MAX_LOG_PRIME),
             log_scale: above,
         });
     }
