@@ -190,6 +190,35 @@ fn client_and_server_meet_only_through_files() {
 }
 
 #[test]
+fn keys_of_another_keygen_are_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    write_plan(folder);
+    write_inputs(folder, "x.npy", 1.0);
+    for set in ["1", "2"] {
+        succeeds(folder, &format!("keygen small.aph --client C{set} --server S{set}"));
+        succeeds(
+            folder,
+            &format!("encrypt small.aph --keys C{set} --input x.npy -o x{set}.ct"),
+        );
+        succeeds(
+            folder,
+            &format!("run small.aph --keys S{set} --input x1.ct -o y{set}.ct"),
+        );
+    }
+    succeeds(folder, "decrypt small.aph --keys C1 --input y1.ct");
+    // Another secret key; evaluation keys of another secret; both.
+    for wrong in [
+        "--keys C2 --input y1.ct",
+        "--keys C1 --input y2.ct",
+        "--keys C2 --input y2.ct",
+    ] {
+        let message = fails(folder, &format!("decrypt small.aph {wrong}"), 1);
+        assert!(message.contains("does not decrypt under this key"), "{message}");
+    }
+}
+
+#[test]
 fn explain_shows_the_plan() {
     let folder = tempfile::tempdir().unwrap();
     write_plan(folder.path());

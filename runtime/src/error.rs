@@ -230,6 +230,15 @@ pub enum Error {
         /// What was found and what is expected.
         reason: String,
     },
+    /// A result that does not decrypt to what a plan computes.
+    #[error(
+        "the result does not decrypt under this key: imaginary parts reach {imaginary:.1}, where only noise should be; use the \
+         secret key of the same keygen as the server's evaluation keys and the encrypted input"
+    )]
+    NotUnderThisKey {
+        /// Largest imaginary part of a slot.
+        imaginary: f64,
+    },
     /// A file or stream could not be read or written.
     #[error("{what}: {reason}")]
     Io {

@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::ckks::Ciphertext;
 use crate::ckks::encoding::Encoder;
 use crate::ckks::keys::{EvaluationKeys, SecretKey};
 use crate::ckks::params::Parameters;
+use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
 use crate::plan::ClientPart;
 use crate::plan::client::check_parameters;
 use crate::ring::SecretRng;
+
+/// Imaginary part of a slot above which a result is not what the plan computes. Programs are real and slots hold values of
+/// magnitude 2 at most, so that noise of this size would leave no precision; under a wrong key, imaginary parts are as large
+/// as the modulus allows.
+const MAX_IMAGINARY: f64 = 0.25;
 
 /// Values of an input that leave the interval the plan was made for.
 #[derive(Debug, Clone, PartialEq)]
@@ -109,8 +114,18 @@ impl Client {
     /// [`Error::InvalidInput`] for a wrong number of ciphertexts; [`Error::ParameterMismatch`].
     pub fn decrypt(&self, secret: &SecretKey, ciphertexts: &[Ciphertext]) -> Result<Vec<Vec<f64>>> {
         self.check_results(secret, ciphertexts)?;
-        let decode = |ciphertext: &Ciphertext| self.encoder.decode(&secret.decrypt(ciphertext));
-        self.unpack(ciphertexts.par_iter().map(decode).collect())
+        let decode = |ciphertext: &Ciphertext| self.decode_real(&secret.decrypt(ciphertext));
+        self.unpack(ciphertexts.par_iter().map(decode).collect::<Result<_>>()?)
+    }
+
+    /// Slots of a decrypted result, whose imaginary parts must be noise.
+    fn decode_real(&self, plaintext: &Plaintext) -> Result<Vec<f64>> {
+        let slots = self.encoder.decode_complex(plaintext);
+        let imaginary = slots.iter().fold(0.0f64, |most, slot| most.max(slot.im.abs()));
+        if imaginary > MAX_IMAGINARY {
+            return Err(Error::NotUnderThisKey { imaginary });
+        }
+        Ok(slots.into_iter().map(|slot| slot.re).collect())
     }
 
     /// As [`Client::decrypt`], with noise uniform in [-2^bits, 2^bits) on every coefficient, for values that leave the
@@ -128,6 +143,7 @@ impl Client {
         self.check_results(secret, ciphertexts)?;
         let mut slots = Vec::with_capacity(ciphertexts.len());
         for ciphertext in ciphertexts {
+            self.decode_real(&secret.decrypt(ciphertext))?;
             slots.push(self.encoder.decode(&secret.decrypt_flooded(ciphertext, bits, rng)?));
         }
         self.unpack(slots)
