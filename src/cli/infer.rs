@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use aphelion::driver::compile::compile;
+use aphelion::driver::data::Sample;
 use aphelion::driver::infer::{Job, infer};
+use aphelion::driver::metrics::Decision;
 use aphelion::driver::model::Model;
 use aphelion::driver::{DriverError, data, roles};
 use aphelion::report::InferReport;
@@ -98,11 +100,15 @@ impl Infer {
                 let values = outputs.iter().flatten().take(10).map(|value| format!("{value:.4}"));
                 values.collect::<Vec<_>>().join(" ")
             };
+            let decision = Decision::of(&model.graph);
+            let class = |outputs: &Sample| outputs.first().map_or(0, |output| decision.class(output));
             let results = inference.outputs.iter().zip(&inference.clear).take(3).enumerate();
             let results = results.map(|(number, (encrypted, clear))| {
                 format!(
-                    "sample {number}\n  encrypted  {}\n  clear      {}\n",
+                    "sample {number}\n  encrypted  class {}: {}\n  clear      class {}: {}\n",
+                    class(encrypted),
                     shown(encrypted),
+                    class(clear),
                     shown(clear)
                 )
             });
