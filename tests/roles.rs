@@ -72,6 +72,7 @@ fn write_plan(folder: &Path) -> PathBuf {
         log_special: 49,
         n_special: 1,
         secret: Secret::UniformTernary {},
+        bootstrap: None,
     });
     let parameters = ParametersLiteral::choose(&ChainRequest {
         log_n: 10,

@@ -45,6 +45,7 @@ impl Builder {
             log_special: 49,
             n_special: 1,
             secret: Secret::UniformTernary {},
+            bootstrap: None,
         });
         Self { graph }
     }

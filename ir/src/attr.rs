@@ -13,6 +13,10 @@ pub trait Attr: Clone + Debug + PartialEq + Sized {
     /// # Errors
     /// Where and why the text is no such value.
     fn parse(parser: &mut Parser<'_>) -> Result<Self, ParseError>;
+    /// The value that a field of a struct has where the text leaves it out; `None` where it must be there.
+    fn left_out() -> Option<Self> {
+        None
+    }
     /// Calls `visit` on every constant that the value refers to.
     fn visit_constants(&self, _visit: &mut dyn FnMut(&ConstRef)) {}
 }
@@ -111,6 +115,9 @@ impl<T: Attr> Attr for Option<T> {
             T::parse(parser).map(Some)
         }
     }
+    fn left_out() -> Option<Self> {
+        Some(None)
+    }
     fn visit_constants(&self, visit: &mut dyn FnMut(&ConstRef)) {
         if let Some(value) = self {
             value.visit_constants(visit);
@@ -140,7 +147,7 @@ impl<A: Attr, B: Attr> Attr for (A, B) {
     }
 }
 
-/// Makes a struct with public fields an [`Attr`], printed `{field: value, ...}`.
+/// Makes a struct with public fields an [`Attr`], printed `{field: value, ...}` without the options that are none.
 #[macro_export]
 macro_rules! attr_struct {
     (
@@ -153,7 +160,8 @@ macro_rules! attr_struct {
 
         impl $crate::attr::Attr for $Struct {
             fn print(&self, printer: &mut $crate::text::Printer) {
-                printer.braces(&[ $( (stringify!($field), &|printer: &mut $crate::text::Printer| {
+                let is_printed = [ $( <$ty as $crate::attr::Attr>::left_out().as_ref() != Some(&self.$field) ),* ];
+                printer.braces_where(&is_printed, &[ $( (stringify!($field), &|printer: &mut $crate::text::Printer| {
                     $crate::attr::Attr::print(&self.$field, printer)
                 }) ),* ]);
             }

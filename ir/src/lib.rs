@@ -18,6 +18,8 @@ pub mod text;
 
 pub mod nn;
 
+pub mod parameters;
+
 pub mod slot;
 
 pub mod ckks;

@@ -1,7 +1,8 @@
 //! The interpreter of `ckks`: exact results, noise of the predicted size, errors for what would go wrong encrypted.
 
-use aphelion_ir::ckks::{Bsgs, Ckks, CkksOp, Interpreter, Noise, NoiseModel, ParameterSpec, Secret};
+use aphelion_ir::ckks::{BootstrapSpec, Bsgs, Ckks, CkksOp, Interpreter, Noise, NoiseModel, ParameterSpec, Secret};
 use aphelion_ir::slot::{Basis, Kernel, Layout, LinearMap, PlainTensor, Polynomial};
+use aphelion_ir::text::{parse_graph, print_graph};
 use aphelion_ir::{ConstRef, Graph, Origin, Tensor, ValueId};
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ fn spec() -> ParameterSpec {
         log_special: 40,
         n_special: 1,
         secret: Secret::UniformTernary {},
+        bootstrap: None,
     }
 }
 
@@ -193,4 +195,58 @@ fn values_that_would_wrap_around_are_refused() {
     let interpreter = Interpreter::new(&graph).expect("a valid graph");
     assert!(interpreter.evaluate(&inputs, Noise::Seeded(0)).is_err());
     assert!(interpreter.evaluate(&BTreeMap::new(), Noise::Off).is_err());
+}
+
+#[test]
+fn a_bootstrap_adds_its_error_and_takes_a_bounded_message() {
+    let bootstrap = BootstrapSpec {
+        slots: SLOTS,
+        pairs: false,
+        bits: 10.0,
+        levels: 4,
+        input_level: 2,
+        total_levels: 12,
+        log_error: -12.0,
+    };
+    let bootstrapped = |bound: f64, drop_to: u32, spec: ParameterSpec| {
+        let (mut graph, x) = graph();
+        graph.attrs.parameters = Some(spec);
+        let x = push(&mut graph, CkksOp::DropLevel { x, to: drop_to });
+        let x = push(&mut graph, CkksOp::AddScalar { x, by: bound });
+        let y = graph.push(CkksOp::Bootstrap { x, to: 4 }, Origin::default())?;
+        graph.output("y", y);
+        Ok::<_, aphelion_ir::IrError>(graph)
+    };
+    let with_bootstrap = ParameterSpec {
+        dnum: 3,
+        bootstrap: Some(bootstrap),
+        ..spec()
+    };
+    let graph = bootstrapped(0.0, 2, with_bootstrap.clone()).expect("valid");
+    assert_eq!(graph.ty(ValueId(3)).level, 4);
+    let found = rms(&graph);
+    assert!((found / (-12f64).exp2() - 1.0).abs() < 0.05, "{found}");
+    let text = print_graph(&graph).expect("prints");
+    assert!(
+        text.contains("bootstrap: {slots: 64, pairs: false, bits: 10.0, levels: 4, input_level: 2"),
+        "{text}"
+    );
+    assert_eq!(parse_graph::<Ckks>(&text, &graph.constants).expect("parses"), graph);
+
+    let message = |error: aphelion_ir::IrError| error.to_string();
+    let far = bootstrapped(1.5, 2, with_bootstrap.clone()).expect("valid");
+    let inputs = BTreeMap::from([("x".to_string(), samples())]);
+    let far = Interpreter::new(&far).and_then(|it| it.evaluate(&inputs, Noise::Seeded(1)));
+    let far = far.map_err(message).unwrap_err();
+    assert!(
+        far.contains("before a bootstrap, which takes magnitudes up to 2"),
+        "{far}"
+    );
+    let high = bootstrapped(0.0, 3, with_bootstrap).map_err(message).unwrap_err();
+    assert!(
+        high.contains("goes from level 3 to 4, the parameters have a bootstrap from 2 to 4"),
+        "{high}"
+    );
+    let none = bootstrapped(0.0, 2, spec()).map_err(message).unwrap_err();
+    assert!(none.contains("made for no bootstrap"), "{none}");
 }

@@ -28,6 +28,7 @@ fn spec(dnum: u32) -> ParameterSpec {
         log_special,
         n_special,
         secret: Secret::UniformTernary {},
+        bootstrap: None,
     }
 }
 

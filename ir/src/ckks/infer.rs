@@ -116,11 +116,27 @@ pub(super) fn infer(graph: &Graph<Ckks>, op: &CkksOp) -> Result<CipherType, Stri
                 .ok_or(format!("depth {depth} exceeds level {at}"))?;
             Ok(CipherType { level, ..ty })
         }
-        CkksOp::Bootstrap { x, to } => Ok(CipherType {
-            level: *to,
-            ..canonical(graph, *x)?
-        }),
+        CkksOp::Bootstrap { x, to } => bootstrap(graph, canonical(graph, *x)?, *to),
     }
+}
+
+/// The type of `x` bootstrapped to level `to`, which must be the one that the parameters say, where there are some.
+fn bootstrap(graph: &Graph<Ckks>, x: CipherType, to: u32) -> Result<CipherType, String> {
+    if let Some(parameters) = &graph.attrs.parameters {
+        let Some(spec) = &parameters.bootstrap else {
+            return Err("the parameters of the graph are made for no bootstrap".into());
+        };
+        if (x.level, to) != (spec.input_level, spec.levels) {
+            return Err(format!(
+                "goes from level {} to {to}, the parameters have a bootstrap from {} to {}",
+                x.level, spec.input_level, spec.levels
+            ));
+        }
+    }
+    if to <= x.level {
+        return Err(format!("level {to} is not above {}", x.level));
+    }
+    Ok(CipherType { level: to, ..x })
 }
 
 fn fits(layout: &Layout, ty: &CipherType) -> Result<(), String> {

@@ -13,16 +13,17 @@ mod interp;
 mod noise;
 mod ops;
 
+pub use crate::parameters::{BootstrapSpec, ParameterSpec, Secret};
 pub use interp::{Interpreter, Noise};
 pub use noise::NoiseModel;
 pub use ops::{Bsgs, CkksOp};
 
 use crate::attr::Attr;
+use crate::attr_struct;
 use crate::dialect::Dialect;
 use crate::graph::Graph;
 use crate::slot::{Layout, SlotAttrs};
 use crate::text::{ParseError, Parser, Printer};
-use crate::{attr_enum, attr_struct};
 
 /// The dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,38 +79,6 @@ impl Attr for CipherType {
             scale_power,
             degree,
         })
-    }
-}
-
-attr_enum! {
-    /// Distribution of the secret key.
-    #[derive(Copy, Eq, Hash)]
-    pub enum Secret {
-        #[doc = "every coefficient uniform in {-1, 0, 1}"]
-        UniformTernary "uniform_ternary" {}
-    }
-}
-
-attr_struct! {
-    /// What parameter selection decided; primes follow from it deterministically.
-    #[derive(Eq)]
-    pub struct ParameterSpec {
-        /// Ring degree N = 2^log_n.
-        pub log_n: u32,
-        /// Highest level: rescales that a fresh ciphertext has.
-        pub max_level: u32,
-        /// Bits of the scale, and of the primes q_1..q_max_level.
-        pub log_scale: u32,
-        /// Bits of q_0.
-        pub log_q0: u32,
-        /// Digits of hybrid key switching.
-        pub dnum: u32,
-        /// Bits of every special prime.
-        pub log_special: u32,
-        /// Number of special primes.
-        pub n_special: u32,
-        /// Distribution of the secret.
-        pub secret: Secret,
     }
 }
 

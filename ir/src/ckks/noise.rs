@@ -29,6 +29,8 @@ pub struct NoiseModel {
     max_level: u32,
     digit_primes: u32,
     log_p: f64,
+    /// log2 of the standard deviation of a bootstrap's error.
+    log_bootstrap_error: Option<f64>,
 }
 
 impl NoiseModel {
@@ -37,9 +39,11 @@ impl NoiseModel {
     /// # Errors
     /// When the numbers are out of all proportion.
     pub fn new(spec: &ParameterSpec) -> Result<Self, String> {
-        if spec.max_level > MAX_LEVEL || spec.dnum == 0 || spec.dnum > spec.max_level + 1 {
+        let n_levels = spec.bootstrap.as_ref().map_or(spec.max_level, |it| it.total_levels);
+        if n_levels > MAX_LEVEL || spec.max_level > n_levels || spec.dnum == 0 || spec.dnum > n_levels + 1 {
             return Err(format!(
-                "{} digits for {} levels: expected at most {MAX_LEVEL} levels and 1 to levels + 1 digits",
+                "{} digits for {n_levels} levels, {} of them the program's: expected at most {MAX_LEVEL} levels and 1 to \
+                 levels + 1 digits",
                 spec.dnum, spec.max_level
             ));
         }
@@ -48,8 +52,9 @@ impl NoiseModel {
             log_scale: f64::from(spec.log_scale),
             log_q0: f64::from(spec.log_q0),
             max_level: spec.max_level,
-            digit_primes: (spec.max_level + 1).div_ceil(spec.dnum),
+            digit_primes: spec.digit_primes(),
             log_p: f64::from(spec.log_special) * f64::from(spec.n_special),
+            log_bootstrap_error: spec.bootstrap.as_ref().map(|it| it.log_error),
         })
     }
 
@@ -72,6 +77,11 @@ impl NoiseModel {
     /// digits and divided by the special modulus, then the rounding of that division.
     pub fn key_switch(&self, slots: usize, level: u32, scale_power: u32) -> f64 {
         self.in_slots(self.key_errors(level) + self.division(), slots, scale_power)
+    }
+
+    /// The error of a bootstrap, of a message of magnitude up to one per slot; `None` when the parameters have none.
+    pub fn bootstrap(&self) -> Option<f64> {
+        self.log_bootstrap_error.map(|log_error| (2.0 * log_error).exp2())
     }
 
     /// Bits by which a value of magnitude 1 at `level` and the `scale_power`-th power of the scale stays below half of
@@ -163,6 +173,7 @@ mod tests {
             log_special: 40,
             n_special: 1,
             secret: Secret::UniformTernary {},
+            bootstrap: None,
         }
     }
 

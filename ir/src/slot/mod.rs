@@ -22,6 +22,7 @@ pub use polynomial::{Basis, Polynomial};
 
 use crate::dialect::Dialect;
 use crate::graph::Graph;
+use crate::parameters::ParameterSpec;
 use crate::{attr_enum, attr_struct};
 
 /// The dialect.
@@ -46,6 +47,8 @@ attr_struct! {
         pub output_scales: Vec<f64>,
         /// For every result, what is left to the client, in order.
         pub client_ops: Vec<Vec<ClientOp>>,
+        /// Encryption parameters, where bootstraps were placed for them.
+        pub parameters: Option<ParameterSpec>,
     }
 }
 

@@ -228,7 +228,10 @@ impl<'a> Parser<'a> {
 /// Reads `{a: .., b: ..}` field by field, in order; nothing at all when there are no fields.
 pub struct Fields {
     n_fields: usize,
-    n_read: usize,
+    /// Whether a field may come next: at the beginning, or after a comma.
+    is_separated: bool,
+    /// Whether a comma was read that no field followed yet.
+    has_comma: bool,
 }
 
 impl Fields {
@@ -243,20 +246,27 @@ impl Fields {
         }
         Ok(Fields {
             n_fields: names.len(),
-            n_read: 0,
+            is_separated: true,
+            has_comma: false,
         })
     }
 
-    /// Reads the field `name`.
+    /// Reads the field `name`, or takes what it is where the text may leave it out and does.
     ///
     /// # Errors
     /// When another field comes next, or its value is malformed.
     pub fn next<A: Attr>(&mut self, parser: &mut Parser<'_>, name: &str) -> Result<A, ParseError> {
-        if self.n_read > 0 {
+        if !self.is_separated && (A::left_out().is_none() || parser.at_punct(",")) {
             parser.punct(",")?;
+            (self.is_separated, self.has_comma) = (true, true);
         }
-        self.n_read += 1;
-        parser.ident_is(name)?;
+        let is_here = self.is_separated && parser.accept_ident(name);
+        match A::left_out() {
+            Some(value) if !is_here => return Ok(value),
+            None if !is_here => parser.ident_is(name)?,
+            _ => {}
+        }
+        (self.is_separated, self.has_comma) = (false, false);
         parser.punct(":")?;
         A::parse(parser)
     }
@@ -266,6 +276,9 @@ impl Fields {
     /// # Errors
     /// When more stands in them than the fields read.
     pub fn close(self, parser: &mut Parser<'_>) -> Result<(), ParseError> {
+        if self.has_comma {
+            return Err(parser.unexpected("a field"));
+        }
         if self.n_fields > 0 {
             parser.punct("}")?;
             parser.depth -= 1;

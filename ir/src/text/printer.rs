@@ -78,8 +78,14 @@ impl Printer {
 
     /// Appends `{a: 1, b: 2}`.
     pub fn braces(&mut self, fields: &[(&str, PrintPart<'_>)]) {
+        self.braces_where(&vec![true; fields.len()], fields);
+    }
+
+    /// Appends `{a: 1, b: 2}` of the fields that are to be printed.
+    pub fn braces_where(&mut self, is_printed: &[bool], fields: &[(&str, PrintPart<'_>)]) {
         self.out.push('{');
-        for (index, (name, print)) in fields.iter().enumerate() {
+        let printed = fields.iter().zip(is_printed).filter(|(_, is_printed)| **is_printed);
+        for (index, ((name, print), _)) in printed.enumerate() {
             if index > 0 {
                 self.out.push_str(", ");
             }

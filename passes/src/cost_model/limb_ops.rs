@@ -81,7 +81,7 @@ impl Costs {
     pub fn new(spec: &ParameterSpec) -> Self {
         Costs {
             log_n: spec.log_n,
-            digit_primes: (spec.max_level + 1).div_ceil(spec.dnum.max(1)),
+            digit_primes: spec.digit_primes(),
             n_special: spec.n_special,
         }
     }
@@ -306,6 +306,7 @@ mod tests {
             log_special: 45,
             n_special,
             secret: Secret::UniformTernary {},
+            bootstrap: None,
         })
     }
 

@@ -62,6 +62,7 @@ impl CostTable {
                 log_special: 45,
                 n_special: measurement.limbs.div_ceil(dnum),
                 secret: Secret::UniformTernary {},
+                bootstrap: None,
             });
             let ops = match measurement.op.as_str() {
                 "rotate" => costs.rotate(level),

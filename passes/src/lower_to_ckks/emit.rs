@@ -1,6 +1,7 @@
 //! Emits `ckks` ops for every `slot` op, at the level that the level assignment gave it.
 
 use super::lazy::{Addend, Lazy};
+use super::levels::BootstrapLevels;
 use super::polynomials::PolyPlan;
 use super::scalars::doublings;
 use crate::PassError;
@@ -37,6 +38,7 @@ impl<'a> Emitter<'a> {
             .for_each(|output| n_uses[output.value.index()] += 1);
         let mut target = Graph::<Ckks>::new(source.name.clone(), source.constants.clone());
         target.attrs.packing = source.attrs.clone();
+        target.attrs.parameters = target.attrs.packing.parameters.take();
         Emitter {
             source,
             needed,
@@ -120,7 +122,17 @@ impl<'a> Emitter<'a> {
                     origin,
                 )
             }
-            SlotOp::Rotate { x, by: 0, .. } | SlotOp::Bootstrap { x } => self.at_level(*x, level).map(Lazy::new),
+            SlotOp::Rotate { x, by: 0, .. } => self.at_level(*x, level).map(Lazy::new),
+            SlotOp::Bootstrap { x } => {
+                let Some(levels) = BootstrapLevels::of(self.source) else {
+                    return Err(PassError::unsupported(
+                        origin,
+                        "no parameters were chosen for a bootstrap",
+                    ));
+                };
+                let x = self.at_level(*x, levels.input)?;
+                self.push(CkksOp::Bootstrap { x, to: levels.output }, origin)
+            }
             SlotOp::Rotate { x, by, .. } => {
                 let x = self.at_level(*x, level)?;
                 self.push(CkksOp::Rotate { x, by: *by }, origin)

@@ -1,10 +1,12 @@
 //! Levels: how many rescales every value still has to survive.
 //!
 //! Levels are counted backward from the results, which are at level 0: a value is needed at the highest level that any
-//! of its users needs it at. This is the lowest level that suffices, for every value at once.
+//! of its users needs it at. This is the lowest level that suffices, for every value at once. A bootstrap starts anew: its
+//! operand is needed at the level that a bootstrap takes, whatever follows.
 
 use super::polynomials::PolyPlan;
 use super::scalars::doublings;
+use crate::PassError;
 use aphelion_ir::slot::{Slot, SlotOp};
 use aphelion_ir::{Graph, Op};
 
@@ -25,20 +27,58 @@ pub(super) fn consumption(op: &SlotOp) -> u32 {
     }
 }
 
-/// For every value the level it is needed at; `None` where no result depends on it.
-pub(super) fn needed_levels(graph: &Graph<Slot>) -> Vec<Option<u32>> {
+/// Levels that a bootstrap goes between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BootstrapLevels {
+    /// Level of its operand.
+    pub(super) input: u32,
+    /// Level of its result.
+    pub(super) output: u32,
+}
+
+impl BootstrapLevels {
+    /// Those of the parameters that the graph was prepared for, if it was.
+    pub(super) fn of(graph: &Graph<Slot>) -> Option<Self> {
+        let bootstrap = graph.attrs.parameters.as_ref()?.bootstrap.as_ref()?;
+        Some(BootstrapLevels {
+            input: bootstrap.input_level,
+            output: bootstrap.levels,
+        })
+    }
+}
+
+/// For every value the level it is at, which is the one it is needed at, or that of a bootstrap's result; `None` where no
+/// result depends on it.
+///
+/// # Errors
+/// When a bootstrap stands in a graph without parameters for one, or more levels are needed after it than it yields.
+pub(super) fn needed_levels(graph: &Graph<Slot>) -> Result<Vec<Option<u32>>, PassError> {
     let mut needed: Vec<Option<u32>> = vec![None; graph.len()];
     for output in graph.outputs() {
         needed[output.value.index()] = Some(0);
     }
     for (id, node) in graph.iter().rev() {
-        if let Some(level) = needed[id.index()] {
-            let operand_level = level + consumption(&node.op);
-            for operand in node.op.operands() {
-                let needed = &mut needed[operand.index()];
-                *needed = Some(needed.map_or(operand_level, |level| level.max(operand_level)));
+        let Some(level) = needed[id.index()] else { continue };
+        let mut operand_level = level + consumption(&node.op);
+        if let SlotOp::Bootstrap { .. } = node.op {
+            let Some(levels) = BootstrapLevels::of(graph) else {
+                let message = "no parameters were chosen for a bootstrap: run place_bootstraps first";
+                return Err(PassError::unsupported(&node.origin, message));
+            };
+            if level > levels.output {
+                let message = format!(
+                    "{level} levels are needed after a bootstrap that yields {}",
+                    levels.output
+                );
+                return Err(PassError::unsupported(&node.origin, message));
             }
+            needed[id.index()] = Some(levels.output);
+            operand_level = levels.input;
+        }
+        for operand in node.op.operands() {
+            let needed = &mut needed[operand.index()];
+            *needed = Some(needed.map_or(operand_level, |level| level.max(operand_level)));
         }
     }
-    needed
+    Ok(needed)
 }

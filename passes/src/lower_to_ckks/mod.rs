@@ -33,8 +33,12 @@ use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, Slot, SparseMatrix};
 /// # Errors
 /// When a constant cannot be read or the graph is not valid.
 pub fn run(_cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), PassError> {
-    let graph = products::balance(&graph)?;
-    let needed = levels::needed_levels(&graph);
+    // Where bootstraps were placed, they were placed for the products as they stand.
+    let graph = match graph.attrs.parameters {
+        Some(_) => graph,
+        None => products::balance(&graph)?,
+    };
+    let needed = levels::needed_levels(&graph)?;
     let max_level = needed.iter().flatten().copied().max().unwrap_or(0);
     let prices = plan_prices(max_level);
     let plan = |kernel: &Kernel, input: &Layout, level: u32| -> Result<Bsgs, PassError> {
@@ -70,6 +74,7 @@ fn plan_prices(max_level: u32) -> impl Fn(u32) -> bsgs::RotationCost {
         log_special: 45,
         n_special: 1,
         secret: Secret::UniformTernary {},
+        bootstrap: None,
     });
     move |level| costs.rotation_cost(level, &table)
 }

@@ -48,6 +48,7 @@ pub fn emit(
                     .collect()
             })
             .collect(),
+        parameters: None,
     };
     for output in &stages.outputs {
         graph.output(output.name.clone(), emitter.values[output.stage.0]);

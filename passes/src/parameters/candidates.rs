@@ -137,6 +137,7 @@ fn spec(log_n: u32, levels: u32, log_scale: u32, dnum: u32) -> ParameterSpec {
         log_special: log_special.ceil() as u32,
         n_special: n_special as u32,
         secret: Secret::UniformTernary {},
+        bootstrap: None,
     }
 }
 

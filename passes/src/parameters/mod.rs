@@ -20,6 +20,7 @@ use crate::keys::KeyPlan;
 use crate::{PassCx, PassError, Stats, Target};
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Ckks, CkksOp, ParameterSpec, Secret};
+use aphelion_runtime::ckks::boot::{BootstrapPlan, BootstrapRequest, Content};
 use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
 
 /// Bits that the noise has to stay below the target: polynomials take the other half of the error.
@@ -97,11 +98,14 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
     }))
 }
 
-/// The primes of `spec`.
+/// The primes of `spec`: those of its bootstrap, where it has one.
 ///
 /// # Errors
-/// When the ring has not enough primes of these sizes.
+/// When the ring has not enough primes of these sizes, or the bootstrap cannot be planned.
 pub fn literal(spec: &ParameterSpec, security: Security) -> Result<ParametersLiteral, PassError> {
+    if let Some(plan) = bootstrap_plan(spec, security)? {
+        return Ok(plan.literal().clone());
+    }
     let request = ChainRequest {
         log_n: spec.log_n,
         levels: spec.max_level as usize,
@@ -114,6 +118,38 @@ pub fn literal(spec: &ParameterSpec, security: Security) -> Result<ParametersLit
         security,
     };
     ParametersLiteral::choose(&request).map_err(|error| PassError::Infeasible(error.to_string()))
+}
+
+/// The bootstrap of `spec`, if it has one: the circuit and the primes of the whole program.
+///
+/// # Errors
+/// When no circuit does what is asked, or the one that does differs from what `spec` says of it.
+pub fn bootstrap_plan(spec: &ParameterSpec, security: Security) -> Result<Option<BootstrapPlan>, PassError> {
+    let Some(bootstrap) = &spec.bootstrap else {
+        return Ok(None);
+    };
+    let request = BootstrapRequest {
+        log_n: spec.log_n,
+        slots: bootstrap.slots,
+        content: if bootstrap.pairs {
+            Content::Complex
+        } else {
+            Content::Real
+        },
+        bits: bootstrap.bits,
+        levels: bootstrap.levels as usize,
+        log_scale: f64::from(spec.log_scale),
+        security,
+    };
+    let plan = BootstrapPlan::new(&request).map_err(|error| PassError::Infeasible(error.to_string()))?;
+    if plan.literal().q.len() != spec.n_primes() as usize {
+        return Err(PassError::BadInput(format!(
+            "the parameters name a bootstrap of {} levels in all, the one that they ask for has {}: compile again",
+            bootstrap.total_levels,
+            plan.literal().q.len() - 1
+        )));
+    }
+    Ok(Some(plan))
 }
 
 /// The security that the options ask for.

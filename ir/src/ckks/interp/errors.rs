@@ -5,6 +5,9 @@ use crate::ckks::CipherType;
 use crate::ckks::noise::{Gaussian, NoiseModel};
 use crate::graph::ValueId;
 
+/// Magnitude that a bootstrap takes in a slot: it is made for 1, and its error grows with the cube.
+const BOOTSTRAP_RANGE: f64 = 2.0;
+
 /// A model and a source of samples; without them nothing is added.
 pub(super) struct Errors {
     source: Option<(NoiseModel, Gaussian)>,
@@ -50,12 +53,20 @@ impl Errors {
         self.source.is_some()
     }
 
-    /// Fails with `message` where errors are added.
-    pub(super) fn refuse(&self, message: &str) -> Result<(), String> {
-        match &self.source {
-            Some(_) => Err(message.into()),
-            None => Ok(()),
+    /// `value` bootstrapped, with the errors of that.
+    pub(super) fn bootstrap(&mut self, value: Contents) -> Result<Contents, String> {
+        let Some((model, _)) = &self.source else {
+            return Ok(value);
+        };
+        let variance = model.bootstrap().ok_or("the parameters are made for no bootstrap")?;
+        let largest = largest(&value);
+        if largest > BOOTSTRAP_RANGE {
+            return Err(format!(
+                "a slot holds {largest:.3e} before a bootstrap, which takes magnitudes up to {BOOTSTRAP_RANGE}; widen the \
+                 calibrated ranges"
+            ));
         }
+        Ok(self.add(value, |_, _| variance))
     }
 
     /// Slots must be finite and, where errors are added, not wrap around the modulus.
@@ -64,7 +75,7 @@ impl Errors {
             return Err("a slot is not finite".into());
         }
         let Some((model, _)) = &self.source else { return Ok(()) };
-        let largest = value.iter().flatten().fold(0.0f64, |largest, x| largest.max(x.abs()));
+        let largest = largest(value);
         let headroom = model.headroom(ty.level, ty.scale_power);
         if largest.log2() > headroom {
             return Err(format!(
@@ -75,4 +86,8 @@ impl Errors {
         }
         Ok(())
     }
+}
+
+fn largest(value: &Contents) -> f64 {
+    value.iter().flatten().fold(0.0f64, |largest, x| largest.max(x.abs()))
 }

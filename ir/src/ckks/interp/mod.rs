@@ -90,8 +90,8 @@ impl<'a> Interpreter<'a> {
     ///
     /// # Errors
     /// When an input is missing or of another length than its layout asks for, a matrix has a rotation outside of its
-    /// plan, a result has no layout and scale; with noise, when the graph has no parameters, holds a bootstrap, or
-    /// computes a value too large for its modulus.
+    /// plan, a result has no layout and scale; with noise, when the graph has no parameters, holds a
+    /// bootstrap that they are not made for, or computes a value too large for its modulus or for a bootstrap.
     pub fn evaluate(&self, inputs: &BTreeMap<String, Vec<f64>>, noise: Noise) -> Result<Vec<Vec<f64>>, IrError> {
         let values = self.evaluate_slots(inputs, noise)?;
         let attrs = &self.graph.attrs;
@@ -192,10 +192,7 @@ impl<'a> Interpreter<'a> {
                 transform::apply(&self.diagonals[&id], bsgs, (of(x), ty.cts), *at, errors)?
             }
             CkksOp::PolyEval { x, poly, at } => polynomial::apply(poly, of(x), *at, errors),
-            CkksOp::Bootstrap { x, .. } => {
-                errors.refuse("a bootstrap has no noise model")?;
-                of(x).clone()
-            }
+            CkksOp::Bootstrap { x, .. } => errors.bootstrap(of(x).clone())?,
         })
     }
 }
