@@ -69,9 +69,12 @@ impl Keys {
         let keys = plan.client().keys.keys();
         let limb = (params.n() * size_of::<u64>()) as u64;
         let bytes = |level: usize| (params.digits(level) * (level + 1 + params.p().len())) as u64 * limb;
+        let encapsulation = plan.client().keys.encapsulation;
+        // To the sparse secret over two primes, and back with a single digit.
+        let to_and_back = encapsulation.map_or(0, |keys| (2 + keys.level + 1 + params.p().len()) as u64 * limb);
         Self {
-            count: keys.len(),
-            bytes: keys.iter().map(|(_, level)| bytes(*level)).sum(),
+            count: keys.len() + 2 * encapsulation.iter().count(),
+            bytes: keys.iter().map(|(_, level)| bytes(*level)).sum::<u64>() + to_and_back,
         }
     }
 }

@@ -115,6 +115,7 @@ fn plan() -> Plan {
         }],
         polynomials: vec![Polynomial::new(Basis::Chebyshev, vec![0.5, 1.0, 0.25, -0.125]).unwrap()],
         origins: vec!["`gemm` (Gemm)".into()],
+        bootstrap: None,
         report: Report {
             predicted_evaluate_s: Some(0.125),
             predicted_bits: None,

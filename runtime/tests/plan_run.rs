@@ -164,6 +164,7 @@ fn plan(parameters: ParametersLiteral, slots: usize) -> Plan {
         }],
         polynomials: vec![Polynomial::new(Basis::Chebyshev, vec![0.25, 0.5, -0.25, 0.125]).unwrap()],
         origins: vec!["all ops".into()],
+        bootstrap: None,
         report: Report::default(),
     };
     Plan::new(client, program, constants.finish().unwrap()).unwrap()
@@ -195,6 +196,7 @@ fn clear(plan: &Plan, inputs: &[Vec<f64>]) -> Vec<Vec<f64>> {
             | Op::Rescale { x }
             | Op::DropLevel { x, .. }
             | Op::Conjugate { x } => vec![get(x)],
+            Op::Bootstrap { xs, .. } => xs.iter().map(get).collect(),
             Op::Rotate { x, by } => by.iter().map(|by| rotate(&get(x), *by)).collect(),
             Op::LinearTransform { xs, transform, .. } => {
                 let transform = &program.transforms[*transform];

@@ -91,6 +91,8 @@ impl DriverError {
                     | RuntimeError::MissingRotationKey { .. }
                     | RuntimeError::MissingConjugationKey { .. }
                     | RuntimeError::MissingRelinKey { .. }
+                    | RuntimeError::MissingEncapsulationKeys { .. }
+                    | RuntimeError::KeyLevelTooLow { .. }
                     | RuntimeError::Io { .. }
             ),
         }

@@ -74,6 +74,7 @@ pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> 
         transforms: emitter.transforms,
         polynomials: emitter.polynomials,
         origins: emitter.origins,
+        bootstrap: None,
         report: info.report.clone(),
     };
     Ok(Plan::new(client, program, emitter.constants.finish()?)?)

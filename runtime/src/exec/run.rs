@@ -15,7 +15,7 @@ use super::weights::{factor_encoding, summand_encoding};
 use crate::ckks::Ciphertext;
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
-use crate::plan::{CipherType, Counts, Op, Register, ScalePower};
+use crate::plan::{BootstrapKind, CipherType, Counts, Op, Register, ScalePower};
 
 /// Scales closer than this, relatively, differ by rounding only.
 const SCALE_TOLERANCE: f64 = 1.0 / (1u64 << 30) as f64;
@@ -254,7 +254,26 @@ impl<'a> Run<'a> {
                 let poly = &self.server.polynomials[*polynomial];
                 one(evaluator.poly_eval(&*self.lowered(operands.shared(*x)?, *level)?, poly)?)
             }
+            Op::Bootstrap { xs, slots } => self.bootstrap(xs, *slots, &mut operands),
         }
+    }
+
+    /// Bootstraps one ciphertext, or two at once. One that repeats with a period is one of as many slots.
+    fn bootstrap(&self, xs: &[Register], slots: usize, operands: &mut Operands) -> Result<Vec<Ciphertext>> {
+        let kind = BootstrapKind::new(slots, xs.len());
+        let bootstrapper = self.server.bootstrappers.get(&kind).ok_or_else(|| Error::InvalidPlan {
+            place: "bootstrap".into(),
+            reason: format!("there is none for {kind:?}"),
+        })?;
+        let mut inputs = xs.iter().map(|x| operands.owned(*x)).collect::<Result<Vec<_>>>()?;
+        let all_slots = inputs[0].slots();
+        inputs.iter_mut().for_each(|input| input.slots = slots);
+        let mut results = match &inputs[..] {
+            [a, b] => bootstrapper.bootstrap_pair(a, b)?.into(),
+            _ => vec![bootstrapper.bootstrap(&inputs[0])?],
+        };
+        results.iter_mut().for_each(|result| result.slots = all_slots);
+        Ok(results)
     }
 
     /// The ciphertext without the limbs above `level`, its scale being kept.

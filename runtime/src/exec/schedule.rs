@@ -2,9 +2,11 @@
 //!
 //! Assumes a checked plan. O(operands) time and space.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::plan::{CipherType, Counts, Plan};
+use crate::ckks::boot::BootstrapPlan;
+use crate::plan::{BootstrapKind, CipherType, Counts, Op, Plan};
 
 /// The dependency graph of a program.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,11 @@ impl Schedule {
             is_output: vec![false; n_registers],
             weights: Vec::with_capacity(program.instructions.len()),
         };
+        let bootstraps: BTreeMap<BootstrapKind, f64> = plan
+            .bootstraps()
+            .iter()
+            .map(|(kind, bootstrap)| (*kind, bootstrap_weight(bootstrap)))
+            .collect();
         let mut next = crate::plan::Program::n_inputs(plan.client());
         for (number, instruction) in program.instructions.iter().enumerate() {
             schedule.first_result.push(next);
@@ -43,8 +50,10 @@ impl Schedule {
             for operand in &operands {
                 schedule.users[*operand].push(number);
             }
-            let counts = Counts::of_op(program, &instruction.op);
-            schedule.weights.push(weight(&counts, &plan.types()[next]));
+            schedule.weights.push(match &instruction.op {
+                Op::Bootstrap { xs, slots } => bootstraps[&BootstrapKind::new(*slots, xs.len())],
+                op => weight(&Counts::of_op(program, op), &plan.types()[next]),
+            });
             schedule.operands.push(operands);
             next += program.n_results(&instruction.op);
         }
@@ -99,4 +108,14 @@ fn weight(counts: &Counts, ty: &CipherType) -> f64 {
     let key_switches = (counts.rotations + counts.relinearizations) as f64;
     let products = (counts.pt_mults + counts.ct_mults + counts.rescales + 1) as f64;
     limbs * limbs * key_switches + limbs * products
+}
+
+/// As [`weight`], for the key switches of a bootstrap: rotations by every step of its transforms at the top, products at the
+/// middle of the reduction.
+fn bootstrap_weight(plan: &BootstrapPlan) -> f64 {
+    let limbs = |level: usize| ((level + 2) * (level + 2)) as f64;
+    let rotations = plan.key_request().map_or(0, |keys| keys.rotations.len());
+    let ladder = plan.ladder();
+    let middle = (ladder[0] + ladder[ladder.len() - 1]) / 2;
+    rotations as f64 * limbs(plan.raised_level()) + plan.eval_mod().relinearizations() as f64 * limbs(middle)
 }

@@ -1,5 +1,6 @@
 //! A plan with its evaluation keys and plaintexts, ready to run.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::profile::{Profile, Progress};
@@ -7,6 +8,7 @@ use super::run::Run;
 use super::schedule::Schedule;
 use super::weights::Weights;
 use crate::ckks::Ciphertext;
+use crate::ckks::boot::Bootstrapper;
 use crate::ckks::eval::Evaluator;
 use crate::ckks::keys::EvaluationKeys;
 use crate::ckks::linear::LinearTransform;
@@ -14,7 +16,7 @@ use crate::ckks::params::Parameters;
 use crate::ckks::polynomial::PolynomialPlan;
 use crate::error::{Error, Result};
 use crate::plan::client::check_parameters;
-use crate::plan::{CipherType, Plan, Program, ScalePower, shape_of};
+use crate::plan::{BootstrapKind, CipherType, Plan, Program, ScalePower, shape_of};
 
 /// How a server uses its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +43,12 @@ pub struct Evaluation {
 /// Runs one plan, for any number of inputs and from several threads.
 pub struct Server {
     pub(super) plan: Plan,
-    pub(super) evaluator: Evaluator,
+    pub(super) evaluator: Arc<Evaluator>,
     pub(super) shapes: Vec<LinearTransform>,
     pub(super) polynomials: Vec<PolynomialPlan>,
     pub(super) schedule: Schedule,
     pub(super) weights: Weights,
+    pub(super) bootstrappers: BTreeMap<BootstrapKind, Bootstrapper>,
 }
 
 impl Server {
@@ -63,7 +66,10 @@ impl Server {
         for (purpose, level) in plan.client().keys.keys() {
             keys.get(purpose, level)?;
         }
-        let evaluator = Evaluator::new(keys);
+        if let Some(needed) = plan.client().keys.encapsulation {
+            keys.encapsulation(needed.hamming_weight, needed.level)?;
+        }
+        let evaluator = Arc::new(Evaluator::new(keys));
         let shapes: Vec<_> = plan.program().transforms.iter().map(shape_of).collect::<Result<_>>()?;
         let polynomials = plan
             .program()
@@ -72,6 +78,11 @@ impl Server {
             .cloned()
             .map(PolynomialPlan::new)
             .collect();
+        let bootstrappers = plan
+            .bootstraps()
+            .iter()
+            .map(|(kind, plan)| Ok((*kind, Bootstrapper::new(plan.clone(), Arc::clone(&evaluator))?)))
+            .collect::<Result<_>>()?;
         let weights = Weights::new(&plan, &shapes, &evaluator, options.weight_bytes)?;
         Ok(Self {
             schedule: Schedule::new(&plan),
@@ -80,6 +91,7 @@ impl Server {
             shapes,
             polynomials,
             weights,
+            bootstrappers,
         })
     }
 

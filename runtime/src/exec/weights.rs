@@ -176,6 +176,7 @@ fn uses(
         | Op::DropLevel { .. }
         | Op::Rotate { .. }
         | Op::Conjugate { .. }
+        | Op::Bootstrap { .. }
         | Op::PolyEval { .. } => (Vec::new(), None),
     })
 }

@@ -189,6 +189,18 @@ impl ClientPart {
                 format!("{purpose} at level {level} of at most {max_level}"),
             );
         }
+        if let Some(request) = keys.encapsulation {
+            let n = 1usize << log_n;
+            if request.level > max_level || !(1..=n).contains(&request.hamming_weight) {
+                return invalid(
+                    "keys".into(),
+                    format!(
+                        "encapsulation of Hamming weight {} of at most {n}, at level {} of at most {max_level}",
+                        request.hamming_weight, request.level
+                    ),
+                );
+            }
+        }
         Ok(())
     }
 }

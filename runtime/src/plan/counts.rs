@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::program::{Op, Program};
 use crate::ckks::polynomial::{PolynomialPlan, Sum};
 
-/// Operations of one evaluation.
+/// Operations of one evaluation; those within a bootstrap count as that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Rotations and conjugations, each a key switch; hoisted ones included.
@@ -79,6 +79,7 @@ impl Counts {
                 counts.hoisted_rotations = babies.len() as u64;
                 counts.rotations = (babies.len() + giants.len()) as u64;
             }
+            Op::Bootstrap { .. } => counts.bootstraps = 1,
             Op::PolyEval { polynomial, .. } => {
                 let plan = PolynomialPlan::new(program.polynomials[*polynomial].clone());
                 counts.ct_mults = plan.ct_mults() as u64;

@@ -1,16 +1,19 @@
 //! Reading and writing plans.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::bootstrap::{BootstrapKind, bootstraps};
 use super::client::ClientPart;
 use super::constants::{Constants, Index};
 use super::container::{Container, Section, write};
 use super::program::Program;
 use super::types::{CipherType, check};
+use crate::ckks::boot::BootstrapPlan;
 use crate::error::{Error, Result};
 
 /// A whole, valid plan.
@@ -19,6 +22,7 @@ pub struct Plan {
     client: ClientPart,
     program: Program,
     constants: Constants,
+    bootstraps: BTreeMap<BootstrapKind, BootstrapPlan>,
     types: Vec<CipherType>,
 }
 
@@ -29,11 +33,13 @@ impl Plan {
     /// [`Error::InvalidPlan`] when its parts do not fit each other.
     pub fn new(client: ClientPart, program: Program, constants: Constants) -> Result<Self> {
         client.check()?;
-        let types = check(&client, &program, &constants)?;
+        let bootstraps = bootstraps(&client, &program)?;
+        let types = check(&client, &program, &constants, &bootstraps)?;
         Ok(Self {
             client,
             program,
             constants,
+            bootstraps,
             types,
         })
     }
@@ -54,6 +60,12 @@ impl Plan {
     #[must_use]
     pub fn constants(&self) -> &Constants {
         &self.constants
+    }
+
+    /// The bootstraps that instructions use, by kind.
+    #[must_use]
+    pub fn bootstraps(&self) -> &BTreeMap<BootstrapKind, BootstrapPlan> {
+        &self.bootstraps
     }
 
     /// What every register holds.

@@ -6,9 +6,10 @@
 //! Invariant: equal content gives equal bytes.
 //!
 //! Reading order: [`packing`] (tensors to slots), [`client`] (what the client needs), [`program`] (instructions),
-//! [`constants`] (vectors), [`types`] (the type rules), [`counts`], [`container`] (the file), [`file`] (reading and
+//! [`mod@bootstrap`] (its bootstraps), [`constants`] (vectors), [`types`] (the type rules), [`counts`], [`container`] (the file), [`file`] (reading and
 //! writing plans), [`bundle`] (ciphertexts on their way).
 
+pub mod bootstrap;
 pub mod bundle;
 pub mod client;
 pub mod constants;
@@ -19,6 +20,7 @@ pub mod packing;
 pub mod program;
 pub mod types;
 
+pub use bootstrap::{BootstrapKind, Bootstrapping};
 pub use bundle::{Bundle, Direction};
 pub use client::{ClientOp, ClientPart, InputPort, ModelInfo, OutputPort};
 pub use constants::{ConstantWriter, Constants, VectorId};

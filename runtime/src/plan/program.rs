@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap::Bootstrapping;
 use super::client::ClientPart;
 use super::constants::VectorId;
 use crate::ckks::polynomial::Polynomial;
@@ -139,6 +140,14 @@ pub enum Op {
         /// Level of the first products.
         level: usize,
     },
+    /// The same real messages, of magnitude up to one, at the level that [`Program::bootstrap`] leaves; one result per
+    /// operand.
+    Bootstrap {
+        /// One register, or two distinct ones that go through one bootstrap of complex content.
+        xs: Vec<Register>,
+        /// Slots of the bootstrap, a power of two: contents repeat with this period, which may be below the slots.
+        slots: usize,
+    },
 }
 
 impl Op {
@@ -162,6 +171,7 @@ impl Op {
             Self::Conjugate { .. } => "conjugate",
             Self::LinearTransform { .. } => "linear_transform",
             Self::PolyEval { .. } => "poly_eval",
+            Self::Bootstrap { .. } => "bootstrap",
         }
     }
 
@@ -182,7 +192,7 @@ impl Op {
             | Self::Rotate { x, .. }
             | Self::Conjugate { x }
             | Self::PolyEval { x, .. } => vec![*x],
-            Self::LinearTransform { xs, .. } => xs.clone(),
+            Self::LinearTransform { xs, .. } | Self::Bootstrap { xs, .. } => xs.clone(),
         }
     }
 }
@@ -281,6 +291,9 @@ pub struct Program {
     pub polynomials: Vec<Polynomial>,
     /// Places in the model.
     pub origins: Vec<String>,
+    /// How it bootstraps, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrapping>,
     /// Predictions.
     pub report: Report,
 }
@@ -297,6 +310,7 @@ impl Program {
     pub fn n_results(&self, op: &Op) -> usize {
         match op {
             Op::Rotate { by, .. } => by.len(),
+            Op::Bootstrap { xs, .. } => xs.len(),
             Op::LinearTransform { transform, .. } => self.transforms.get(*transform).map_or(0, |t| t.n_outputs),
             _ => 1,
         }

@@ -5,9 +5,14 @@
 //! products meet canonical scales; the keys that are used are in the key manifest at a sufficient level; outputs are
 //! canonical ciphertexts of two parts with the slots of their packing.
 
+use std::collections::BTreeMap;
+
+use super::bootstrap::BootstrapKind;
 use super::client::ClientPart;
 use super::constants::{Constants, VectorId};
 use super::program::{Op, Program, Register, Transform};
+use crate::ckks::boot::BootstrapPlan;
+use crate::ckks::keys::KeyPurpose;
 use crate::ckks::linear::{DiagonalIdx, LinearTransform};
 use crate::ckks::polynomial::Polynomial;
 use crate::error::{Error, Result};
@@ -38,11 +43,17 @@ pub struct CipherType {
 ///
 /// # Errors
 /// [`Error::InvalidPlan`] with the first instruction that breaks a rule.
-pub fn check(client: &ClientPart, program: &Program, constants: &Constants) -> Result<Vec<CipherType>> {
+pub fn check(
+    client: &ClientPart,
+    program: &Program,
+    constants: &Constants,
+    bootstraps: &BTreeMap<BootstrapKind, BootstrapPlan>,
+) -> Result<Vec<CipherType>> {
     let cx = Checker {
         client,
         program,
         constants,
+        bootstraps,
     };
     cx.report()?;
     for (number, polynomial) in program.polynomials.iter().enumerate() {
@@ -86,6 +97,12 @@ pub fn check(client: &ClientPart, program: &Program, constants: &Constants) -> R
         let ty = cx.op(&instruction.op, &types).map_err(invalid)?;
         types.extend(std::iter::repeat_n(ty, program.n_results(&instruction.op)));
     }
+    for (kind, plan) in bootstraps {
+        cx.bootstrap_keys(plan).map_err(|reason| Error::InvalidPlan {
+            place: format!("bootstrap of {} slots", kind.slots),
+            reason,
+        })?;
+    }
     cx.outputs(&types)?;
     Ok(types)
 }
@@ -94,6 +111,7 @@ struct Checker<'a> {
     client: &'a ClientPart,
     program: &'a Program,
     constants: &'a Constants,
+    bootstraps: &'a BTreeMap<BootstrapKind, BootstrapPlan>,
 }
 
 type Checked<T> = std::result::Result<T, String>;
@@ -202,6 +220,70 @@ impl Checker<'_> {
                     ..ty
                 })
             }
+            Op::Bootstrap { xs, slots } => {
+                if let [a, b] = xs[..]
+                    && a == b
+                {
+                    return Err("both operands are the same register".into());
+                }
+                self.bootstrap(xs.iter().map(get).collect::<Checked<_>>()?, *slots)
+            }
+        }
+    }
+
+    fn bootstrap(&self, types: Vec<CipherType>, slots: usize) -> Checked<CipherType> {
+        let first = canonical(*types.first().ok_or("no operands")?)?;
+        if types.len() > 2
+            || types
+                .iter()
+                .any(|ty| (ty.slots, ty.parts) != (first.slots, first.parts))
+        {
+            return Err(format!("one or two ciphertexts of equal slots, not {types:?}"));
+        }
+        if slots > first.slots {
+            return Err(format!(
+                "{slots} slots are more than the {} of the operand",
+                first.slots
+            ));
+        }
+        let plan = self.bootstraps.get(&BootstrapKind::new(slots, types.len()));
+        let plan = plan.ok_or("the program has no bootstrapping circuit")?;
+        for ty in types {
+            if canonical(ty)?.level < plan.input_level() {
+                return Err(format!(
+                    "starts at level {}, the operand is at {}",
+                    plan.input_level(),
+                    ty.level
+                ));
+            }
+        }
+        Ok(CipherType {
+            level: plan.output_level(),
+            ..first
+        })
+    }
+
+    /// A bootstrap's keys, against the manifest.
+    fn bootstrap_keys(&self, plan: &BootstrapPlan) -> Checked<()> {
+        let needed = plan.key_request().map_err(|error| error.to_string())?;
+        let manifest = &self.client.keys;
+        for (purpose, level) in needed.keys() {
+            let stored = match purpose {
+                KeyPurpose::Relinearize => manifest.relin,
+                KeyPurpose::Conjugate => manifest.conjugation,
+                KeyPurpose::Rotate(step) => manifest.rotations.get(&step).copied(),
+            };
+            self.key(&purpose.to_string(), stored, level)?;
+        }
+        match (needed.encapsulation, manifest.encapsulation) {
+            (Some(needed), Some(stored)) if stored.hamming_weight <= needed.hamming_weight => {
+                self.key("encapsulation", Some(stored.level), needed.level)
+            }
+            (Some(needed), _) => Err(format!(
+                "the key manifest lacks encapsulation with a Hamming weight of at most {}",
+                needed.hamming_weight
+            )),
+            (None, _) => Ok(()),
         }
     }
 

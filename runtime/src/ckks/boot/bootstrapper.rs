@@ -139,13 +139,18 @@ impl Bootstrapper {
     /// [`Error::SlotMismatch`] for another slot count than the plan's, [`Error::DegreeMismatch`] for more than two parts,
     /// [`Error::ScaleMismatch`] for a ciphertext at level 0 that has not its canonical scale; missing keys.
     pub fn bootstrap(&self, ciphertext: &Ciphertext) -> Result<Ciphertext> {
+        self.bootstrap_times(1.0, ciphertext)
+    }
+
+    /// The message times `factor`, which the reduction's scale takes in.
+    fn bootstrap_times(&self, factor: f64, ciphertext: &Ciphertext) -> Result<Ciphertext> {
         let raised = self.raise(ciphertext)?;
         let parts = self.to_slots(raised)?;
         let reduced = parts
             .iter()
             .map(|part| {
                 let ladder = self.plan.ladder();
-                let scale = self.evaluator.params().scale(ladder[ladder.len() - 1]);
+                let scale = factor * self.evaluator.params().scale(ladder[ladder.len() - 1]);
                 self.plan.eval_mod().evaluate(&self.evaluator, part, ladder, scale)
             })
             .collect::<Result<Vec<_>>>()?;
@@ -167,19 +172,13 @@ impl Bootstrapper {
         }
         let evaluator = &self.evaluator;
         let (a, b) = (self.at_bottom(a)?, self.at_bottom(b)?);
-        let sum = self.bootstrap(&evaluator.add(&a, &self.times_i(&b, 1))?)?;
+        // Adding and subtracting the conjugate doubles.
+        let sum = self.bootstrap_times(0.5, &evaluator.add(&a, &self.times_i(&b, 1))?)?;
         let conjugate = evaluator.conjugate(&sum)?;
-        let mut halves = [
+        Ok([
             evaluator.add(&sum, &conjugate)?,
             self.times_i(&evaluator.sub(&sum, &conjugate)?, -1),
-        ];
-        // Both are doubled; declaring the double scale and going back takes no level, since a half is free on the way.
-        let level = sum.level() - 1;
-        for half in &mut halves {
-            half.set_scale(2.0 * half.scale());
-            *half = evaluator.adjust_to(half, level)?;
-        }
-        Ok(halves)
+        ])
     }
 
     /// At level 0 and its canonical scale.

@@ -4,6 +4,8 @@
 //! messages, coefficients to slots, [`EvalMod`], slots to coefficients. [`BootstrapPlan`] decides parameters and levels,
 //! [`Bootstrapper`] runs.
 
+mod limits;
+
 mod failure;
 mod precision;
 mod sine;

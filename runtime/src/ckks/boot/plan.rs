@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::embedding::{DiagonalMatrix, UNIT_I, coeffs_to_slots_factors, halves, max_factors, slots_to_coeffs_factors};
 use super::eval_mod::EvalMod;
 use super::failure::failure_log2;
+use super::limits;
 use super::sketch::{Sketch, reach, reduction};
 use super::trace::trace_steps;
 use crate::ckks::encoding::{Complex64, SpecialFft};
@@ -27,7 +28,8 @@ pub enum Content {
 }
 
 /// What a bootstrap must offer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BootstrapRequest {
     /// log2 of the ring degree.
     pub log_n: u32,
@@ -47,6 +49,7 @@ pub struct BootstrapRequest {
 
 /// How a bootstrap is to be done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BootstrapCircuit {
     /// log2 of q_0 over the scale.
     pub log_ratio: f64,
@@ -93,6 +96,7 @@ impl BootstrapPlan {
     /// [`Error::InvalidParameter`] for a circuit that cannot be, [`Error::Insecure`] when no number of digits keeps the
     /// chain within the security asked for.
     pub fn with_circuit(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Result<Self> {
+        limits::check(request, circuit)?;
         let max_slots = 1usize << (request.log_n - 1);
         if !request.slots.is_power_of_two() || !(2..=max_slots).contains(&request.slots) {
             return Err(Error::InvalidSlots {
@@ -177,6 +181,12 @@ impl BootstrapPlan {
     #[must_use]
     pub fn output_level(&self) -> usize {
         self.request.levels
+    }
+
+    /// The lowest level a bootstrap can start from; levels above it are dropped.
+    #[must_use]
+    pub fn input_level(&self) -> usize {
+        0
     }
 
     /// Expected bits of the worst slot and of the mean error.

@@ -64,6 +64,18 @@ impl KeyRequest {
         });
     }
 
+    /// Asks for everything that `other` asks for as well.
+    pub fn merge(&mut self, other: &Self) {
+        self.relin = self.relin.max(other.relin);
+        self.conjugation = self.conjugation.max(other.conjugation);
+        for (step, level) in &other.rotations {
+            self.add_rotation(*step, *level);
+        }
+        if let Some(EncapsulationRequest { hamming_weight, level }) = other.encapsulation {
+            self.add_encapsulation(hamming_weight, level);
+        }
+    }
+
     /// The switching keys one by one: first relinearisation, then conjugation, then rotations by rising step.
     #[must_use]
     pub fn keys(&self) -> Vec<(KeyPurpose, usize)> {

@@ -1,0 +1,46 @@
+//! Which requests and circuits are worth looking at: everything else is refused before anything is computed from it, since
+//! plans come from outside.
+
+use super::plan::{BootstrapCircuit, BootstrapRequest};
+use crate::ckks::params::{MAX_LOG_N, MAX_PRIMES, MIN_LOG_N};
+use crate::error::{Error, Result};
+
+/// Largest Hamming weight of an ephemeral secret; a sparser one is the point of having it.
+const MAX_EPHEMERAL_WEIGHT: usize = 256;
+/// Largest degree of an arcsine; its interpolation is unstable far below.
+const MAX_ARCSINE_DEGREE: usize = 15;
+/// Most double-angle steps.
+const MAX_DOUBLINGS: usize = 8;
+/// Largest log2 of a scale, of a message ratio, and most bits.
+const MAX_LOG: f64 = 62.0;
+
+/// Checks ranges; slot counts and factors are checked against each other by the plan.
+pub(super) fn check(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Result<()> {
+    let refuse = |name, reason: String| Err(Error::InvalidParameter { name, reason });
+    if !(MIN_LOG_N..=MAX_LOG_N).contains(&request.log_n) {
+        let reason = format!("{}, expected {MIN_LOG_N} to {MAX_LOG_N}", request.log_n);
+        return refuse("log_n", reason);
+    }
+    for (name, value, low, high) in [
+        ("bits", request.bits, 0.0, MAX_LOG),
+        ("log_scale", request.log_scale, 1.0, MAX_LOG),
+        ("log_ratio", circuit.log_ratio, 1.0, MAX_LOG),
+        ("failure_log2", circuit.failure_log2, -1000.0, 0.0),
+    ] {
+        if !(low..=high).contains(&value) {
+            return refuse(name, format!("{value}, expected {low} to {high}"));
+        }
+    }
+    for (name, count, low, high) in [
+        ("levels", request.levels, 0, MAX_PRIMES),
+        ("arcsine_degree", circuit.arcsine_degree, 1, MAX_ARCSINE_DEGREE),
+        ("doublings", circuit.doublings, 0, MAX_DOUBLINGS),
+        ("wide_steps", circuit.wide_steps, 0, MAX_PRIMES),
+        ("ephemeral_weight", circuit.ephemeral_weight, 1, MAX_EPHEMERAL_WEIGHT),
+    ] {
+        if !(low..=high).contains(&count) {
+            return refuse(name, format!("{count}, expected {low} to {high}"));
+        }
+    }
+    Ok(())
+}
