@@ -1,5 +1,6 @@
 //! What every pass receives and reports.
 
+use crate::cost_model::CostTable;
 use crate::options::CompileOptions;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ pub struct PassCx {
     pub options: CompileOptions,
     /// Calibration inputs, each with as many row-major values as the model's input; may be empty.
     pub samples: Vec<Vec<f64>>,
+    /// Prices that plans are chosen and predictions made by.
+    pub cost_table: CostTable,
 }
 
 /// Counts that a pass writes, by name; names are snake_case and sorted in reports.

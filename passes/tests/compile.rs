@@ -20,6 +20,7 @@ fn compiled(graph: &Graph<Nn>, bits: f64) -> Compiled {
         samples: (0..2)
             .map(|seed| sample(graph, seed).into_values().flatten().collect())
             .collect(),
+        ..PassCx::default()
     };
     compile(PassManager::new(&cx).verify(true), graph.clone()).expect("compiles")
 }

@@ -24,6 +24,7 @@ fn precision(graph: &Graph<Nn>, target: f64) -> (f64, f64) {
             ..CompileOptions::default()
         },
         samples: (0..2).map(values).collect(),
+        ..PassCx::default()
     };
     let compiled = compile(PassManager::new(&cx), graph.clone()).expect("compiles");
     let info = PlanInfo {

@@ -56,6 +56,7 @@ fn approximated(model: &str, data: &str, target: Target) -> Outcome {
             ..CompileOptions::default()
         },
         samples: rows[N_HELD_OUT..].to_vec(),
+        ..PassCx::default()
     };
     let (graph, _) = fold_constants::run(&cx, exact.clone()).expect("fold_constants");
     let (graph, _) = recover_activations::run(&cx, graph).expect("recover_activations");

@@ -17,6 +17,7 @@ fn lower(graph: &Graph<Nn>, slots: Option<usize>) -> Graph<Slot> {
             ..CompileOptions::default()
         },
         samples: vec![],
+        ..PassCx::default()
     };
     let (lowered, _) = lower_to_slot::run(&cx, graph.clone()).expect("lowers");
     lowered.verify().expect("is valid");

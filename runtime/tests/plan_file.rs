@@ -120,6 +120,7 @@ fn plan() -> Plan {
             predicted_evaluate_s: Some(0.125),
             predicted_bits: None,
             passes: vec![("fold".into(), BTreeMap::from([("ops".into(), 3.0)]))],
+            ..Report::default()
         },
     };
     Plan::new(client(), program, constants.finish().unwrap()).unwrap()

@@ -59,6 +59,7 @@ impl Opt {
                 graph,
                 PassCx {
                     options,
+                    cost_table: self.options.prices()?,
                     ..PassCx::default()
                 },
             )

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use aphelion::driver::data::{self, Sample};
 use aphelion::driver::model::Model;
+use aphelion::driver::prices;
 use aphelion::driver::program;
 use aphelion::driver::{DriverError, Observer};
 use aphelion::report::Calibration;
+use aphelion_passes::cost_model::CostTable;
 use aphelion_passes::pipeline::{AnyGraph, PASSES};
 use aphelion_passes::{CompileOptions, PassCx, Target};
 use clap::builder::PossibleValuesParser;
@@ -59,6 +61,10 @@ pub(super) struct CompileArgs {
     /// Security to demand; `none` is for tests only and marks the plan.
     #[arg(long, value_enum, default_value_t = SecurityLevel::Bits128)]
     security: SecurityLevel,
+    /// Prices of this machine, as calibrate-machine writes them; else $APHELION_COST_TABLE or aphelion/costs.json in the
+    /// user's folder of settings, if they are there.
+    #[arg(long, value_name = "FILE")]
+    cost_table: Option<PathBuf>,
     /// Leaves out a rewrite rule.
     #[arg(long, value_name = "RULE")]
     disable_rule: Vec<String>,
@@ -94,6 +100,11 @@ impl CompileArgs {
         Ok(options)
     }
 
+    /// The prices to compile with.
+    pub(super) fn prices(&self) -> anyhow::Result<CostTable> {
+        Ok(prices::find(self.cost_table.as_deref())?)
+    }
+
     /// What the passes are told. Without samples or range, `fallback` samples stand in, if there are any.
     pub(super) fn context(
         &self,
@@ -120,7 +131,12 @@ impl CompileArgs {
         calibration.rows = samples.len();
         let options = self.options(output)?;
         let samples = samples.into_iter().map(|sample| sample.concat()).collect();
-        Ok((PassCx { options, samples }, calibration))
+        let cx = PassCx {
+            options,
+            samples,
+            cost_table: self.prices()?,
+        };
+        Ok((cx, calibration))
     }
 
     /// Prints or writes what a pass made, if that was asked for.

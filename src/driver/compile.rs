@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use aphelion_backends::cpu::{self, PlanInfo};
-use aphelion_ir::Graph;
 use aphelion_ir::nn::{Nn, NnOp};
+use aphelion_ir::slot::Slot;
+use aphelion_ir::{Graph, Node, Origin};
 use aphelion_passes::PassCx;
+use aphelion_passes::parameters::precision_by_origin;
 use aphelion_passes::pipeline::{self, AnyGraph, COMPILE, PassManager, PassReport};
-use aphelion_runtime::plan::{Plan, Report};
+use aphelion_runtime::plan::{Plan, Report, ValueReport};
 
 use super::error::Result;
 use super::model::Model;
 use super::observer::Observer;
+use super::prices;
 
 /// A model compiled.
 #[derive(Clone, Debug)]
@@ -48,6 +51,7 @@ pub fn compile(
         on_pass(name, graph);
     });
     let compiled = pipeline::compile(manager, model.graph.clone())?;
+    let values = placed_values(&compiled.slot, &precision_by_origin(cx, &compiled.ckks)?);
     let info = PlanInfo {
         parameters: compiled.parameters,
         model_hash: model.hash.clone(),
@@ -60,6 +64,8 @@ pub fn compile(
                 .iter()
                 .map(|pass| (pass.name.to_string(), pass.stats.0.clone()))
                 .collect(),
+            values,
+            cost_table: prices::identify(&cx.cost_table),
         },
     };
     Ok(Compilation {
@@ -67,6 +73,23 @@ pub fn compile(
         seconds: start.elapsed().as_secs_f64(),
         passes: compiled.passes,
     })
+}
+
+/// How the value that every place of the model yields lies in ciphertexts, in program order; `bits` is its precision.
+fn placed_values(graph: &Graph<Slot>, bits: &BTreeMap<Origin, f64>) -> Vec<ValueReport> {
+    let live = graph.live();
+    let values: Vec<_> = graph.iter().filter(|(id, _)| live[id.index()]).collect();
+    let last: BTreeMap<&Origin, _> = values.iter().map(|(id, node)| (&node.origin, *id)).collect();
+    let yielded = values.iter().filter(|(id, node)| last[&node.origin] == *id);
+    let report = |(_, node): &(_, &Node<Slot>)| ValueReport {
+        origin: node.origin.to_string(),
+        elements: node.ty.n_elements(),
+        ciphertexts: node.ty.cts,
+        slots: node.ty.slots,
+        period: node.ty.period,
+        bits: bits.get(&node.origin).copied(),
+    };
+    yielded.map(report).collect()
 }
 
 /// For every input, the interval that the graph says its elements stay in.

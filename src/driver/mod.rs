@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`model`] (import), [`data`] (samples), [`compile`] (model to plan), [`roles`] (client and server as
 //! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`program`] (programs in
-//! text form), [`machine`].
+//! text form), [`prices`] (cost tables), [`machine`].
 
 pub mod compile;
 pub mod data;
@@ -10,6 +10,7 @@ pub mod infer;
 pub mod machine;
 pub mod metrics;
 pub mod model;
+pub mod prices;
 pub mod program;
 pub mod roles;
 

@@ -32,7 +32,7 @@ use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, Slot, SparseMatrix};
 ///
 /// # Errors
 /// When a constant cannot be read or the graph is not valid.
-pub fn run(_cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), PassError> {
+pub fn run(cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), PassError> {
     // Where bootstraps were placed, they were placed for the products as they stand.
     let graph = match graph.attrs.parameters {
         Some(_) => graph,
@@ -40,7 +40,7 @@ pub fn run(_cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), Pas
     };
     let needed = levels::needed_levels(&graph)?;
     let max_level = needed.iter().flatten().copied().max().unwrap_or(0);
-    let prices = plan_prices(max_level);
+    let prices = plan_prices(max_level, &cx.cost_table);
     let plan = |kernel: &Kernel, input: &Layout, level: u32| -> Result<Bsgs, PassError> {
         let matrix = SparseMatrix::new(&kernel.map, &graph.constants)?;
         let set = DiagonalSet::of_matrix(&matrix, input, &kernel.output, &kernel.fold)?;
@@ -58,8 +58,7 @@ pub fn run(_cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), Pas
 
 /// Prices of rotations by level, under the parameters that a program of this depth will probably have: only ratios
 /// matter to a plan, and they hardly depend on the ring.
-fn plan_prices(max_level: u32) -> impl Fn(u32) -> bsgs::RotationCost {
-    let table = CostTable::default();
+fn plan_prices(max_level: u32, table: &CostTable) -> impl Fn(u32) -> bsgs::RotationCost {
     let costs = Costs::new(&ParameterSpec {
         log_n: match max_level {
             0..=5 => 13,
@@ -76,5 +75,5 @@ fn plan_prices(max_level: u32) -> impl Fn(u32) -> bsgs::RotationCost {
         secret: Secret::UniformTernary {},
         bootstrap: None,
     });
-    move |level| costs.rotation_cost(level, &table)
+    move |level| costs.rotation_cost(level, table)
 }

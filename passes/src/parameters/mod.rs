@@ -15,7 +15,9 @@ mod precision;
 #[cfg(test)]
 mod tests;
 
-use crate::cost_model::{CostTable, Prediction, Workload, predict};
+pub use precision::precision_by_origin;
+
+use crate::cost_model::{Prediction, Workload, predict};
 use crate::keys::KeyPlan;
 use crate::{PassCx, PassError, Stats, Target};
 use aphelion_ir::Graph;
@@ -38,7 +40,6 @@ const AGREEMENT_BITS: f64 = 10.0;
 pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), PassError> {
     let workload = Workload::new(&graph)?;
     let keys = KeyPlan::new(&graph, &workload);
-    let table = CostTable::default();
     let request = candidates::Request {
         levels: workload.max_level,
         slots: graph.attrs.packing.slots,
@@ -48,7 +49,7 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
     let candidates = request.candidates().map_err(|error| explain_depth(&graph, error))?;
     let mut priced: Vec<(Prediction, ParameterSpec)> = candidates
         .into_iter()
-        .map(|spec| (predict(&workload, &keys, &spec, &table), spec))
+        .map(|spec| (predict(&workload, &keys, &spec, &cx.cost_table), spec))
         .collect();
     priced.sort_by(|(a, a_spec), (b, b_spec)| {
         let seconds = a.evaluate_s.total_cmp(&b.evaluate_s);

@@ -1,8 +1,8 @@
 //! Predicted precision: how far a noisy run of the program is from the exact one.
 
 use crate::{PassCx, PassError};
-use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Ckks, CkksOp, Interpreter, Noise, ParameterSpec};
+use aphelion_ir::{Graph, Origin};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -62,6 +62,32 @@ impl<'a> Precision<'a> {
         let error = errors.into_iter().fold(0.0f64, f64::max);
         Ok(Some((size / error).log2()))
     }
+}
+
+/// Precision of what every place in the model yields, under the parameters of the graph, in bits: -log2 of the largest
+/// error relative to the largest content, on one sample. Places whose values are exact, or zero, are left out.
+///
+/// # Errors
+/// When the graph has no parameters or cannot be interpreted, or a sample does not fit its input.
+pub fn precision_by_origin(cx: &PassCx, graph: &Graph<Ckks>) -> Result<BTreeMap<Origin, f64>, PassError> {
+    let interpreter = Interpreter::new(graph)?;
+    let mut bits = BTreeMap::new();
+    let Some(inputs) = samples(cx, graph)?.into_iter().next() else {
+        return Ok(bits);
+    };
+    let exact = interpreter.evaluate_slots(&inputs, Noise::Off)?;
+    let noisy = interpreter.evaluate_slots(&inputs, Noise::Seeded(0))?;
+    let flat = |value: &[Vec<f64>]| value.iter().flatten().copied().collect::<Vec<f64>>();
+    for (id, node) in graph.iter().filter(|(_, node)| node.ty.scale_power == 1) {
+        let (exact, noisy) = (flat(&exact[id.index()]), flat(&noisy[id.index()]));
+        let size = exact.iter().fold(0.0f64, |size, x| size.max(x.abs()));
+        let differences = exact.iter().zip(&noisy).map(|(exact, noisy)| (exact - noisy).abs());
+        let found = (size / differences.fold(0.0f64, f64::max)).log2();
+        if found.is_finite() {
+            bits.insert(node.origin.clone(), found);
+        }
+    }
+    Ok(bits)
 }
 
 /// Calibration samples, or without any, values spread over the whole range of every input.

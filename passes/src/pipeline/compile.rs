@@ -1,7 +1,7 @@
 //! Compilation: the passes that turn a model into a program on ciphertexts, in order and with the reasons for it.
 
 use super::{AnyGraph, PassManager, PassReport};
-use crate::cost_model::{CostTable, OpCounts, Prediction, Workload, predict};
+use crate::cost_model::{OpCounts, Prediction, Workload, predict};
 use crate::keys::KeyPlan;
 use crate::parameters;
 use crate::{PassError, Stats};
@@ -122,6 +122,7 @@ pub struct Report {
 /// # Errors
 /// The first failing pass's.
 pub fn compile(mut manager: PassManager<'_>, graph: Graph<Nn>) -> Result<Compiled, PassError> {
+    let cx = manager.cx;
     let names: Vec<&str> = COMPILE.iter().map(|step| step.pass).collect();
     let lowering = names
         .iter()
@@ -138,10 +139,10 @@ pub fn compile(mut manager: PassManager<'_>, graph: Graph<Nn>) -> Result<Compile
     let Some(spec) = ckks.attrs.parameters.clone() else {
         return Err(PassError::Infeasible("no parameters were selected".into()));
     };
-    let parameters = parameters::literal(&spec, parameters::security(manager.cx))?;
+    let parameters = parameters::literal(&spec, parameters::security(cx))?;
     let workload = Workload::new(&ckks)?;
     let keys = KeyPlan::new(&ckks, &workload);
-    let prediction = predict(&workload, &keys, &spec, &CostTable::default());
+    let prediction = predict(&workload, &keys, &spec, &cx.cost_table);
     let passes = manager.into_reports();
     let selection = passes.last().map(|pass| pass.stats.clone()).unwrap_or_default();
     let report = report(

@@ -30,6 +30,7 @@ fn cx(target: Target, n_samples: usize) -> PassCx {
             ..CompileOptions::default()
         },
         samples: (0..n_samples).map(sample).collect(),
+        ..PassCx::default()
     }
 }
 

@@ -158,6 +158,7 @@ fn ranges_of_samples_are_widened() {
             ..CompileOptions::default()
         },
         samples: vec![vec![0.0, 1.0], vec![-1.0, 3.0]],
+        ..PassCx::default()
     };
     let (after, stats) = run(&cx, graph).expect("calibrates");
     assert_eq!((range(&after, x).low, range(&after, x).high), (-2.0, 4.0));
@@ -181,6 +182,7 @@ fn declared_ranges_are_kept() {
         &PassCx {
             options,
             samples: vec![],
+            ..PassCx::default()
         },
         graph,
     )
@@ -217,6 +219,7 @@ fn what_is_missing_is_said() {
         &PassCx {
             options,
             samples: vec![],
+            ..PassCx::default()
         },
         b.output(y),
     )

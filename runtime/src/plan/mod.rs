@@ -6,8 +6,8 @@
 //! Invariant: equal content gives equal bytes.
 //!
 //! Reading order: [`packing`] (tensors to slots), [`client`] (what the client needs), [`program`] (instructions),
-//! [`mod@bootstrap`] (its bootstraps), [`constants`] (vectors), [`types`] (the type rules), [`counts`], [`container`] (the file), [`file`] (reading and
-//! writing plans), [`bundle`] (ciphertexts on their way).
+//! [`mod@bootstrap`] (its bootstraps), [`constants`] (vectors), [`report`] (what the compiler tells), [`types`] (the type
+//! rules), [`counts`], [`container`] (the file), [`file`] (reading and writing plans), [`bundle`] (ciphertexts on their way).
 
 pub mod bootstrap;
 pub mod bundle;
@@ -18,6 +18,7 @@ pub mod counts;
 pub mod file;
 pub mod packing;
 pub mod program;
+pub mod report;
 pub mod types;
 
 pub use bootstrap::{BootstrapKind, Bootstrapping};
@@ -27,7 +28,8 @@ pub use constants::{ConstantWriter, Constants, VectorId};
 pub use counts::Counts;
 pub use file::Plan;
 pub use packing::{Digit, Packing};
-pub use program::{Diagonal, Instruction, Op, Program, Register, Report, Transform};
+pub use program::{Diagonal, Instruction, Op, Program, Register, Transform};
+pub use report::{CostTableId, Report, ValueReport};
 pub use types::{CipherType, ScalePower};
 
 pub(crate) use types::shape_of;

@@ -3,13 +3,12 @@
 //! Registers are numbered in the order they come to be: first the ciphertexts of all inputs, then the results of every
 //! instruction in turn. A register can therefore neither be written twice nor be named before an instruction has it.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::Bootstrapping;
 use super::client::ClientPart;
 use super::constants::VectorId;
+use super::report::Report;
 use crate::ckks::polynomial::Polynomial;
 
 /// A register, by number.
@@ -263,18 +262,6 @@ pub struct Transform {
     pub n_outputs: usize,
     /// Diagonals in rising order of (out, giant, input, baby).
     pub diagonals: Vec<Diagonal>,
-}
-
-/// What the compiler foresees; nothing here changes what is computed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Report {
-    /// Seconds of one evaluation on the machine of the cost model.
-    pub predicted_evaluate_s: Option<f64>,
-    /// Precision of the results in bits: -log2 of the largest error relative to the largest output.
-    pub predicted_bits: Option<f64>,
-    /// Statistics of the passes in the order they ran: (pass, its counts).
-    pub passes: Vec<(String, BTreeMap<String, f64>)>,
 }
 
 /// The server's part of a plan, without the constants.

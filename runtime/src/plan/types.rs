@@ -55,7 +55,7 @@ pub fn check(
         constants,
         bootstraps,
     };
-    cx.report()?;
+    program.report.check()?;
     for (number, polynomial) in program.polynomials.iter().enumerate() {
         // Deserialising goes past the constructor's checks.
         let checked = Polynomial::new(polynomial.basis(), polynomial.coeffs().to_vec());
@@ -325,19 +325,6 @@ impl Checker<'_> {
             }
         }
         Ok(())
-    }
-
-    fn report(&self) -> Result<()> {
-        let report = &self.program.report;
-        let counts = report.passes.iter().flat_map(|(_, counts)| counts.values().copied());
-        let all = counts.chain(report.predicted_evaluate_s).chain(report.predicted_bits);
-        match all.into_iter().find(|value| !value.is_finite()) {
-            None => Ok(()),
-            Some(value) => Err(Error::InvalidPlan {
-                place: "report".into(),
-                reason: format!("{value} is not finite"),
-            }),
-        }
     }
 
     fn transform(&self, transform: &Transform) -> Checked<()> {
