@@ -85,6 +85,7 @@ fn write_plan(folder: &Path) -> PathBuf {
     });
     let info = PlanInfo {
         parameters: parameters.unwrap(),
+        bootstrap: None,
         model_hash: "feed".into(),
         input_ranges: [("x".to_string(), (-1.0, 1.0))].into(),
         report: Report::default(),

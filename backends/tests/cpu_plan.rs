@@ -146,6 +146,7 @@ fn info(levels: usize, security: Security) -> PlanInfo {
     });
     PlanInfo {
         parameters: parameters.unwrap(),
+        bootstrap: None,
         model_hash: "feed".into(),
         input_ranges: BTreeMap::from([("x".to_string(), (-2.0, 2.0))]),
         report: Report::default(),
@@ -348,16 +349,6 @@ fn polynomials_and_client_ops_run() {
 
 #[test]
 fn what_cannot_run_is_named() {
-    let mut b = Builder::new(2);
-    let x = b.input(4, 1.0, 1);
-    let y = b.push(CkksOp::Bootstrap { x, to: 2 });
-    let error = plan(&b.output(y, 4, 1.0, vec![]), &info(2, Security::None)).unwrap_err();
-    assert!(matches!(error, BackendError::Unsupported { .. }));
-    assert!(
-        error.to_string().starts_with("`node1` (Test): bootstrapping"),
-        "{error}"
-    );
-
     let mut unfinished = mlp();
     unfinished.attrs.parameters = None;
     assert!(matches!(

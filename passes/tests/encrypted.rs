@@ -29,6 +29,7 @@ fn precision(graph: &Graph<Nn>, target: f64) -> (f64, f64) {
     let compiled = compile(PassManager::new(&cx), graph.clone()).expect("compiles");
     let info = PlanInfo {
         parameters: compiled.parameters.clone(),
+        bootstrap: None,
         model_hash: String::new(),
         input_ranges: BTreeMap::new(),
         report: Report::default(),

@@ -8,7 +8,7 @@ use aphelion_ir::nn::{Nn, NnOp};
 use aphelion_ir::slot::Slot;
 use aphelion_ir::{Graph, Node, Origin};
 use aphelion_passes::PassCx;
-use aphelion_passes::parameters::precision_by_origin;
+use aphelion_passes::parameters::{bootstrap_plan, precision_by_origin, security};
 use aphelion_passes::pipeline::{self, AnyGraph, COMPILE, PassManager, PassReport};
 use aphelion_runtime::plan::{Plan, Report, ValueReport};
 
@@ -52,8 +52,14 @@ pub fn compile(
     });
     let compiled = pipeline::compile(manager, model.graph.clone())?;
     let values = placed_values(&compiled.slot, &precision_by_origin(cx, &compiled.ckks)?);
+    let spec = compiled.ckks.attrs.parameters.as_ref();
+    let bootstrap = spec
+        .map(|spec| bootstrap_plan(spec, security(cx)))
+        .transpose()?
+        .flatten();
     let info = PlanInfo {
         parameters: compiled.parameters,
+        bootstrap,
         model_hash: model.hash.clone(),
         input_ranges,
         report: Report {

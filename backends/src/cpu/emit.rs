@@ -1,16 +1,21 @@
 //! Instruction by instruction: what every op of `ckks` becomes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aphelion_ir::ckks::{Ckks, CkksOp};
 use aphelion_ir::slot::{Basis as SlotBasis, Polynomial as SlotPolynomial};
 use aphelion_ir::{Graph, Node, Origin, ValueId};
+use aphelion_runtime::ckks::boot::BootstrapPlan;
 use aphelion_runtime::ckks::keys::KeyRequest;
 use aphelion_runtime::ckks::polynomial::{Basis, Polynomial};
-use aphelion_runtime::plan::{ConstantWriter, Instruction, Op, Register, Transform, VectorId};
+use aphelion_runtime::plan::{BootstrapKind, ConstantWriter, Instruction, Op, Register, Transform, VectorId};
 
+use super::periods::Periods;
 use super::{constants, pending};
 use crate::error::BackendError;
+
+/// Fewest slots of a bootstrap.
+const MIN_BOOTSTRAP_SLOTS: usize = 2;
 
 /// The registers of a value.
 #[derive(Clone)]
@@ -27,6 +32,11 @@ pub(super) struct Emitter<'a> {
     bundles: Vec<Option<Bundle>>,
     /// Values held unrescaled that were rescaled early to be added to one that is.
     rescaled_early: BTreeMap<ValueId, Bundle>,
+    periods: Periods,
+    /// Vectors that the op at hand multiplies or adds.
+    used_vectors: Vec<VectorId>,
+    pairs_bootstraps: bool,
+    bootstraps: BTreeSet<BootstrapKind>,
     next_register: u32,
     origin_numbers: BTreeMap<String, usize>,
     pub(super) instructions: Vec<Instruction>,
@@ -41,6 +51,7 @@ type Emitted = Result<Bundle, BackendError>;
 
 impl<'a> Emitter<'a> {
     pub(super) fn new(graph: &'a Graph<Ckks>, live: &[bool]) -> Result<Self, BackendError> {
+        let bootstrap = graph.attrs.parameters.as_ref().and_then(|spec| spec.bootstrap.as_ref());
         let mut users = graph.users();
         users
             .iter_mut()
@@ -51,6 +62,10 @@ impl<'a> Emitter<'a> {
             merged_rescales: pending::merged_rescales(graph),
             bundles: vec![None; graph.len()],
             rescaled_early: BTreeMap::new(),
+            periods: Periods::default(),
+            used_vectors: Vec::new(),
+            pairs_bootstraps: bootstrap.is_some_and(|bootstrap| bootstrap.pairs),
+            bootstraps: BTreeSet::new(),
             next_register: 0,
             origin_numbers: BTreeMap::new(),
             instructions: Vec::new(),
@@ -63,7 +78,8 @@ impl<'a> Emitter<'a> {
     }
 
     /// Gives an input its registers; all inputs come before all ops.
-    pub(super) fn input(&mut self, id: ValueId, n_ciphertexts: usize) {
+    pub(super) fn input(&mut self, id: ValueId, node: &Node<Ckks>, n_ciphertexts: usize) {
+        self.periods.add(self.graph, id, node, 1);
         let registers = self.allocate(n_ciphertexts);
         self.bundles[id.index()] = Some(Bundle {
             registers,
@@ -90,7 +106,7 @@ impl<'a> Emitter<'a> {
         let origin = self.origin(&node.origin);
         let bundle = match &node.op {
             CkksOp::Input { layout, .. } => {
-                self.input(id, layout.cts);
+                self.input(id, node, layout.cts);
                 return Ok(());
             }
             CkksOp::Add { a, b } => self.sum(origin, *a, *b, |a, b| Op::Add { a, b })?,
@@ -99,11 +115,13 @@ impl<'a> Emitter<'a> {
             CkksOp::AddScalar { x, by } => self.each(origin, *x, |x| Op::AddScalar { x, by: *by })?,
             CkksOp::AddPlain { x, value, layout } => {
                 let values = constants::plain(&mut self.constants, value, layout, &self.graph.constants)?;
+                self.used_vectors.extend(&values);
                 self.each_with(origin, *x, &values, |x, value| Op::AddPlain { x, value })?
             }
             CkksOp::MulPlain { x, value, layout, at } => {
                 let values = constants::plain(&mut self.constants, value, layout, &self.graph.constants)?;
                 let level = *at as usize;
+                self.used_vectors.extend(&values);
                 self.each_with(origin, *x, &values, |x, value| Op::MulPlain { x, value, level })?
             }
             CkksOp::MulScalar { x, by, at } => {
@@ -145,18 +163,20 @@ impl<'a> Emitter<'a> {
                 }
                 let pool = &self.graph.constants;
                 let transform = constants::transform(&mut self.constants, kernel, input, bsgs, pool)?;
+                self.used_vectors
+                    .extend(transform.diagonals.iter().map(|diagonal| diagonal.vector));
                 self.linear_transform(origin, *x, transform, *at as usize)?
             }
             CkksOp::PolyEval { x, poly, at } => {
                 let polynomial = polynomial(poly).map_err(|reason| unsupported(node, &reason))?;
                 self.poly_eval(origin, *x, polynomial, *at as usize, poly.depth())?
             }
-            CkksOp::Bootstrap { .. } => {
-                let message = "bootstrapping is not available: use a shallower model or a polynomial of lower degree";
-                return Err(unsupported(node, message));
-            }
+            CkksOp::Bootstrap { x, .. } => self.bootstraps(origin, *x)?,
         };
         self.bundles[id.index()] = Some(bundle);
+        let used = std::mem::take(&mut self.used_vectors);
+        let plain = self.largest_period(used);
+        self.periods.add(self.graph, id, node, plain);
         Ok(())
     }
 
@@ -255,6 +275,7 @@ impl<'a> Emitter<'a> {
         }
         for (users, registers) in steps.into_values().zip(rotated) {
             for user in users {
+                self.periods.add(self.graph, user, self.graph.node(user), 1);
                 self.bundles[user.index()] = Some(Bundle {
                     registers: registers.clone(),
                     is_rescaled: bundle.is_rescaled,
@@ -298,6 +319,39 @@ impl<'a> Emitter<'a> {
             polynomial: number,
             level,
         })
+    }
+
+    /// Bootstraps every ciphertext: two by two where the parameters provide for pairs. Contents that repeat take a
+    /// bootstrap of as many slots as their period.
+    fn bootstraps(&mut self, origin: usize, x: ValueId) -> Emitted {
+        let bundle = self.bundle(x)?;
+        let period = self.periods.of(x).unwrap_or(self.graph.ty(x).slots);
+        let together = if self.pairs_bootstraps { 2 } else { 1 };
+        let mut registers = Vec::with_capacity(bundle.registers.len());
+        for xs in bundle.registers.chunks(together) {
+            let kind = BootstrapKind::new(period.max(MIN_BOOTSTRAP_SLOTS), xs.len());
+            self.bootstraps.insert(kind);
+            let op = Op::Bootstrap {
+                xs: xs.to_vec(),
+                slots: kind.slots,
+            };
+            registers.extend(self.push_many(origin, op, xs.len()));
+        }
+        Ok(Bundle { registers, ..bundle })
+    }
+
+    /// Asks for the keys of all bootstraps, which share the chain of one.
+    pub(super) fn bootstrap_keys(&mut self, chain: Option<&BootstrapPlan>) -> Result<(), BackendError> {
+        for kind in &self.bootstraps {
+            let chain = chain.ok_or_else(|| BackendError::Unfinished("no bootstrap is planned".into()))?;
+            self.keys.merge(&kind.plan(chain)?.key_request()?);
+        }
+        Ok(())
+    }
+
+    fn largest_period(&self, vectors: Vec<VectorId>) -> usize {
+        let periods = vectors.into_iter().filter_map(|vector| self.constants.period(vector));
+        periods.max().unwrap_or(1)
     }
 
     /// Level of the registers of a value.

@@ -10,14 +10,16 @@
 mod constants;
 mod emit;
 mod pending;
+mod periods;
 mod ports;
 
 use std::collections::BTreeMap;
 
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Ckks, CkksOp};
+use aphelion_runtime::ckks::boot::BootstrapPlan;
 use aphelion_runtime::ckks::params::{Parameters, ParametersLiteral};
-use aphelion_runtime::plan::{ClientPart, ModelInfo, Plan, Program, Report};
+use aphelion_runtime::plan::{Bootstrapping, ClientPart, ModelInfo, Plan, Program, Report};
 
 use crate::error::BackendError;
 use emit::Emitter;
@@ -27,6 +29,8 @@ use emit::Emitter;
 pub struct PlanInfo {
     /// The primes that the graph's parameter specification stands for.
     pub parameters: ParametersLiteral,
+    /// The bootstrap that the specification stands for, if it has one; its primes are `parameters`.
+    pub bootstrap: Option<BootstrapPlan>,
     /// BLAKE3 of the model file in hexadecimal digits.
     pub model_hash: String,
     /// For inputs by name, the interval (low, high) that the program was made for.
@@ -41,18 +45,19 @@ pub struct PlanInfo {
 /// When the graph lacks parameters or packing, has an op the runtime does not run, or a constant cannot be read.
 pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> {
     graph.verify()?;
-    check_parameters(graph, &info.parameters)?;
+    check_parameters(graph, info)?;
     let live = graph.live();
     let mut emitter = Emitter::new(graph, &live)?;
     for (id, node) in graph.iter() {
         // Inputs are part of the signature even when nothing reads them.
         if let CkksOp::Input { layout, .. } = &node.op {
-            emitter.input(id, layout.cts);
+            emitter.input(id, node, layout.cts);
         }
     }
     for (id, node) in graph.iter().filter(|(id, _)| live[id.index()]) {
         emitter.op(id, node)?;
     }
+    emitter.bootstrap_keys(info.bootstrap.as_ref())?;
     let outputs = graph
         .outputs()
         .iter()
@@ -74,24 +79,31 @@ pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> 
         transforms: emitter.transforms,
         polynomials: emitter.polynomials,
         origins: emitter.origins,
-        bootstrap: None,
+        bootstrap: info.bootstrap.as_ref().map(Bootstrapping::from),
         report: info.report.clone(),
     };
     Ok(Plan::new(client, program, emitter.constants.finish()?)?)
 }
 
 /// Refuses primes of another specification, and what is insecure or inconsistent now, not when keys are made.
-fn check_parameters(graph: &Graph<Ckks>, literal: &ParametersLiteral) -> Result<(), BackendError> {
+fn check_parameters(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<(), BackendError> {
+    let literal = &info.parameters;
     let spec = graph.attrs.parameters.as_ref();
     let spec = spec.ok_or_else(|| BackendError::Unfinished("no encryption parameters are selected".into()))?;
-    if (spec.log_n, spec.max_level as usize + 1) != (literal.log_n, literal.q.len()) {
+    if (spec.log_n, spec.n_primes() as usize) != (literal.log_n, literal.q.len()) {
         return Err(BackendError::Unfinished(format!(
             "{} primes in a ring of degree 2^{} do not belong to {} levels in 2^{}",
             literal.q.len(),
             literal.log_n,
-            spec.max_level,
+            spec.n_primes() - 1,
             spec.log_n
         )));
+    }
+    if spec.bootstrap.is_some() != info.bootstrap.is_some()
+        || info.bootstrap.as_ref().is_some_and(|plan| plan.literal() != literal)
+    {
+        let message = "the bootstrap is not the one that the parameters are made for";
+        return Err(BackendError::Unfinished(message.into()));
     }
     Parameters::new(literal.clone())?;
     Ok(())
