@@ -4,11 +4,12 @@
 use aphelion_ir::ckks::Bsgs;
 use aphelion_ir::nn::{Nn, NnOp, Pool};
 use aphelion_ir::slot::{
-    DiagonalSet, Diagonals, Digit, Kernel, Layout, LinearMap, Slot, SlotOp, SparseMatrix, Unused, evaluate,
+    DiagonalKey, DiagonalSet, Diagonals, Digit, Kernel, Layout, LinearMap, Pattern, Slot, SlotOp, SparseMatrix, Unused,
+    evaluate,
 };
 use aphelion_ir::{ConstRef, ConstantPool, Graph, Origin, Tensor, ValueId};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Deterministic values of moderate size.
 fn ramp(n: usize) -> Vec<f64> {
@@ -272,8 +273,14 @@ proptest! {
         }
 
         let diagonals = Diagonals::of_matrix(&matrix, &input, &output, &kernel.fold).expect("diagonals");
-        let set = DiagonalSet::of_matrix(&matrix, &input, &output, &kernel.fold).expect("positions");
-        prop_assert_eq!(&set, &diagonals.set());
+        let set = diagonals.set();
+        prop_assert_eq!(&set, &DiagonalSet::of_kernel(&kernel, &input, &graph.constants).expect("positions"));
+        let pattern = Pattern::new(&kernel.map, &graph.constants).expect("a pattern");
+        let bound = DiagonalSet::of_pattern(&pattern, &input, &output, &kernel.fold).expect("positions");
+        prop_assert!(pattern.n_non_zeros() >= matrix.n_non_zeros());
+        prop_assert!(bound.rotation_period == set.rotation_period);
+        let bound: BTreeSet<DiagonalKey> = bound.keys.into_iter().collect();
+        prop_assert!(set.keys.iter().all(|key| bound.contains(key)));
         prop_assert!(set.rotation_period <= input.period && slots % diagonals.period == 0);
         by_baby_and_giant_steps(&diagonals, &input, &output, &kernel.fold, &x, &matrix.apply(&x));
     }
@@ -322,15 +329,15 @@ fn gemm_has_as_many_diagonals_as_its_outputs_round_up_to() {
         weight,
         transposed: false,
     };
-    let matrix = SparseMatrix::new(&map, &pool).expect("enumerates");
+    let pattern = Pattern::new(&map, &pool).expect("a pattern");
     let (input, output) = (Layout::dense(&[1, 784], 4096), Layout::dense(&[1, 128], 4096));
-    let set = DiagonalSet::of_matrix(&matrix, &input, &output, &[128, 256, 512]).expect("positions");
+    let set = DiagonalSet::of_pattern(&pattern, &input, &output, &[128, 256, 512]).expect("positions");
     assert_eq!(
         set.keys.iter().map(|key| key.rotation).collect::<Vec<_>>(),
         (0..128).collect::<Vec<_>>()
     );
     let unfolded = Layout { period: 1024, ..output };
-    let set = DiagonalSet::of_matrix(&matrix, &input, &unfolded, &[]).expect("positions");
+    let set = DiagonalSet::of_pattern(&pattern, &input, &unfolded, &[]).expect("positions");
     assert_eq!(set.keys.len(), 784 + 128 - 1);
 }
 
@@ -346,11 +353,12 @@ fn convolution_of_one_channel_rotates_once_per_offset() {
         dilations: vec![1; 2],
         groups: 1,
     };
-    let matrix = SparseMatrix::new(&map, &pool).expect("enumerates");
+    let pattern = Pattern::new(&map, &pool).expect("a pattern");
     let digits = [(1, 6, 1024), (2, 24, 28), (3, 24, 1)];
     let digits = digits.map(|(axis, extent, stride)| Digit { axis, extent, stride });
     let output = Layout::with_digits(&[1, 6, 24, 24], 8192, digits.to_vec(), Unused::Zero {});
-    let set = DiagonalSet::of_matrix(&matrix, &Layout::dense(&[1, 1, 28, 28], 8192), &output, &[]).expect("positions");
+    let set =
+        DiagonalSet::of_pattern(&pattern, &Layout::dense(&[1, 1, 28, 28], 8192), &output, &[]).expect("positions");
     let rotations: Vec<usize> = set.keys.iter().map(|key| key.rotation).collect();
     let offsets: Vec<usize> = (0..5).flat_map(|y| (0..5).map(move |x| 28 * y + x)).collect();
     assert_eq!(rotations, offsets);
@@ -359,11 +367,12 @@ fn convolution_of_one_channel_rotates_once_per_offset() {
 #[test]
 fn malformed_folds_are_refused() {
     let map = LinearMap::Identity { shape: vec![1, 8] };
-    let matrix = SparseMatrix::new(&map, &ConstantPool::default()).expect("enumerates");
+    let pool = ConstantPool::default();
+    let pattern = Pattern::new(&map, &pool).expect("a pattern");
     let layout = Layout::dense(&[1, 8], 64);
     for fold in [vec![4], vec![8, 32], vec![12], vec![32, 64]] {
         assert!(
-            DiagonalSet::of_matrix(&matrix, &layout, &layout, &fold).is_err(),
+            DiagonalSet::of_pattern(&pattern, &layout, &layout, &fold).is_err(),
             "{fold:?}"
         );
     }

@@ -1,6 +1,6 @@
 //! Type rules of `slot`.
 
-use super::diagonals::check_fold;
+use super::placement::check_fold;
 use super::{Kernel, Layout, PlainTensor, Slot, SlotOp, Unused};
 use crate::graph::Graph;
 use crate::shape;

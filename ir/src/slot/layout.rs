@@ -79,7 +79,7 @@ impl Layout {
             digits,
             unused,
         };
-        let end = layout.addresses().into_iter().max().unwrap_or(0) as usize + 1;
+        let end = layout.last_address() + 1;
         if end <= slots {
             layout.period = end.next_power_of_two();
         } else {
@@ -106,6 +106,12 @@ impl Layout {
         addresses
     }
 
+    /// The largest address of an element. O(extents).
+    pub fn last_address(&self) -> usize {
+        let largest = |(axis, &extent): (usize, &usize)| (0..extent).map(|index| self.axis_address(axis, index)).max();
+        self.shape.iter().enumerate().filter_map(largest).sum()
+    }
+
     /// What index `index` of `axis` adds to the address.
     pub fn axis_address(&self, axis: usize, mut index: usize) -> usize {
         let mut address = 0;
@@ -119,6 +125,18 @@ impl Layout {
     /// Whether every slot holds a tensor element.
     pub fn is_full(&self) -> bool {
         self.n_elements() == self.period * self.cts
+    }
+
+    /// Whether every digit steps over all that the digits of smaller strides span, so that no two elements can meet.
+    fn is_nested(&self) -> bool {
+        let mut digits: Vec<&Digit> = self.digits.iter().collect();
+        digits.sort_unstable_by_key(|digit| digit.stride);
+        let mut span = 1;
+        digits.iter().all(|digit| {
+            let is_clear = digit.stride >= span;
+            span = span.saturating_add(digit.extent.saturating_sub(1).saturating_mul(digit.stride));
+            is_clear
+        })
     }
 
     /// Checks the layout against its documented invariants.
@@ -169,12 +187,19 @@ impl Layout {
         {
             return Err(format!("digit {digit:?} is outside the tensor or the slots"));
         }
+        if self.last_address() >= capacity {
+            return Err(format!(
+                "address {} is outside the {capacity} slots",
+                self.last_address()
+            ));
+        }
+        if self.is_nested() {
+            return Ok(());
+        }
         let mut taken = vec![false; capacity];
         for address in self.addresses() {
-            match taken.get_mut(address as usize) {
-                None => return Err(format!("address {address} is outside the {capacity} slots")),
-                Some(slot) if *slot => return Err(format!("two elements share address {address}")),
-                Some(slot) => *slot = true,
+            if std::mem::replace(&mut taken[address as usize], true) {
+                return Err(format!("two elements share address {address}"));
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! Invariant: every linear operator is one `linear` op, a sparse matrix between two layouts ([`Kernel`]).
 //! Invariant: an op never reads a slot that its operand's layout calls unused, unless that slot is zero.
 
+mod diagonal_set;
 mod diagonals;
 mod infer;
 mod interp;
@@ -11,12 +12,14 @@ mod layout;
 mod linear_map;
 mod ops;
 mod packing;
+mod placement;
 mod polynomial;
 
-pub use diagonals::{DiagonalKey, DiagonalSet, Diagonals};
+pub use diagonal_set::DiagonalSet;
+pub use diagonals::{DiagonalKey, Diagonals};
 pub use interp::{Interpreter, evaluate};
 pub use layout::{Digit, Layout, Unused};
-pub use linear_map::{LinearMap, RowCursor, Rows, SparseMatrix};
+pub use linear_map::{LinearMap, Pattern, RowCursor, Rows, SparseMatrix};
 pub use ops::{Kernel, PlainTensor, SlotOp};
 pub use polynomial::{Basis, Polynomial};
 

@@ -3,7 +3,7 @@
 use super::limb_ops::{Costs, LimbOps};
 use crate::PassError;
 use aphelion_ir::ckks::{Ckks, CkksOp};
-use aphelion_ir::slot::{Basis, DiagonalSet, Polynomial, SparseMatrix};
+use aphelion_ir::slot::{Basis, DiagonalSet, Polynomial};
 use aphelion_ir::{Graph, Node, ValueId};
 use aphelion_runtime::ckks::linear::{DiagonalIdx, LinearTransform};
 use aphelion_runtime::ckks::polynomial as runtime;
@@ -233,8 +233,7 @@ fn transform_shape(graph: &Graph<Ckks>, node: &Node<Ckks>) -> Result<LinearTrans
     else {
         unreachable!("called for linear transforms");
     };
-    let matrix = SparseMatrix::new(&kernel.map, &graph.constants)?;
-    let set = DiagonalSet::of_matrix(&matrix, input, &kernel.output, &kernel.fold)?;
+    let set = DiagonalSet::of_kernel(kernel, input, &graph.constants)?;
     let mut diagonals = Vec::with_capacity(set.keys.len());
     for key in &set.keys {
         let Some((baby, giant)) = bsgs.split(key.rotation, set.rotation_period) else {

@@ -26,7 +26,7 @@ use crate::cost_model::{CostTable, Costs};
 use crate::{PassCx, PassError, Stats};
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Bsgs, Ckks, CkksOp, ParameterSpec, Secret};
-use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, Slot, SparseMatrix};
+use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, Slot};
 
 /// Runs the pass.
 ///
@@ -42,8 +42,7 @@ pub fn run(cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), Pass
     let max_level = needed.iter().flatten().copied().max().unwrap_or(0);
     let prices = plan_prices(max_level, &cx.cost_table);
     let plan = |kernel: &Kernel, input: &Layout, level: u32| -> Result<Bsgs, PassError> {
-        let matrix = SparseMatrix::new(&kernel.map, &graph.constants)?;
-        let set = DiagonalSet::of_matrix(&matrix, input, &kernel.output, &kernel.fold)?;
+        let set = DiagonalSet::of_kernel(kernel, input, &graph.constants)?;
         Ok(bsgs::choose(&set, &prices(level)).bsgs)
     };
     let lowered = emit::Emitter::new(&graph, &needed, &plan).run()?;

@@ -6,7 +6,7 @@ use super::scaling::Scalings;
 use super::stage::{Scaling, Stage, StageKind, StageOutput, Stages};
 use crate::error::PassError;
 use aphelion_ir::nn::{Nn, NnOp};
-use aphelion_ir::slot::{Basis, LinearMap, Polynomial, SparseMatrix};
+use aphelion_ir::slot::{Basis, LinearMap, Pattern, Polynomial};
 use aphelion_ir::{ConstRef, ConstantPool, Graph, Node, Op, Origin, Tensor, ValueId};
 
 /// A heavy op is fused into the chain before it if that multiplies the non-zeros by no more than this: what a level
@@ -156,8 +156,7 @@ impl Builder<'_> {
             return Ok(form);
         }
         let is_worse = is_shared || {
-            let n_non_zeros =
-                |map: &LinearMap| Ok::<_, PassError>(SparseMatrix::new(map, &self.constants)?.n_non_zeros());
+            let n_non_zeros = |map: &LinearMap| Ok::<_, PassError>(Pattern::new(map, &self.constants)?.n_non_zeros());
             let (mut fused, mut apart) = (0, n_non_zeros(map)?);
             for term in &form.terms {
                 fused += n_non_zeros(&compose(&term.map, map))?;

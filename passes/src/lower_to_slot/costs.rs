@@ -3,11 +3,10 @@
 use super::form::{Form, Term, is_element_wise, is_identity};
 use super::stage::{Stage, Stages};
 use crate::bsgs::{BsgsPlan, RotationCost, choose};
-use aphelion_ir::slot::{DiagonalSet, Layout, LinearMap, SparseMatrix, Unused};
+use aphelion_ir::slot::{DiagonalSet, Layout, LinearMap, Pattern, Unused};
 use aphelion_ir::text::print_attr;
 use aphelion_ir::{ConstRef, ConstantPool, IrError};
 use rustc_hash::FxHashMap;
-use std::sync::Arc;
 
 /// A product of ciphertexts with its relinearisation and rescale, in units of a full rotation.
 const PRODUCT: f64 = 1.25;
@@ -33,7 +32,7 @@ pub struct Costs<'a> {
     cost: RotationCost,
     /// Maps that differ in weights only share a number.
     numbers: FxHashMap<String, usize>,
-    matrices: Vec<Arc<SparseMatrix>>,
+    patterns: Vec<Pattern<'a>>,
     known: FxHashMap<(usize, Layout, Layout), f64>,
 }
 
@@ -44,7 +43,7 @@ impl<'a> Costs<'a> {
             constants,
             cost,
             numbers: FxHashMap::default(),
-            matrices: Vec::new(),
+            patterns: Vec::new(),
             known: FxHashMap::default(),
         }
     }
@@ -105,28 +104,28 @@ impl<'a> Costs<'a> {
         rename(&mut shape_only, self.constants)?;
         let next = self.numbers.len();
         let number = *self.numbers.entry(print_attr(&shape_only)).or_insert(next);
-        if number == self.matrices.len() {
-            self.matrices.push(Arc::new(SparseMatrix::new(map, self.constants)?));
+        if number == self.patterns.len() {
+            self.patterns.push(Pattern::new(map, self.constants)?);
         }
         let question = (number, input.clone(), output.clone());
         if let Some(&cost) = self.known.get(&question) {
             return Ok(cost);
         }
-        let cost = linear_cost(&self.matrices[number], input, output, &self.cost)?.cost;
+        let cost = linear_cost(&self.patterns[number], input, output, &self.cost)?.cost;
         self.known.insert(question, cost);
         Ok(cost)
     }
 }
 
-/// Cost of a matrix between two layouts, with the fold that [`fold`] gives.
+/// Cost of a map with these non-zeros between two layouts, with the fold that [`fold`] gives.
 pub fn linear_cost(
-    matrix: &SparseMatrix,
+    pattern: &Pattern<'_>,
     input: &Layout,
     output: &Layout,
     cost: &RotationCost,
 ) -> Result<LinearCost, IrError> {
     let fold = fold(input, output);
-    let set = DiagonalSet::of_matrix(matrix, input, output, &fold)?;
+    let set = DiagonalSet::of_pattern(pattern, input, output, &fold)?;
     let transform = choose(&set, cost);
     let n_folds = fold.len() * output.cts;
     Ok(LinearCost {

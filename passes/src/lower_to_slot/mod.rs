@@ -27,7 +27,7 @@ use crate::bsgs::RotationCost;
 use crate::error::PassError;
 use crate::pass::{PassCx, Stats};
 use aphelion_ir::nn::Nn;
-use aphelion_ir::slot::{Slot, SlotOp, SparseMatrix};
+use aphelion_ir::slot::{Pattern, Slot, SlotOp};
 use aphelion_ir::{Graph, Origin};
 use costs::Costs;
 use search::Assignment;
@@ -87,8 +87,8 @@ pub fn linear_costs(graph: &Graph<Slot>, cost: &RotationCost) -> Result<Vec<(Ori
     let mut all = Vec::new();
     for (_, node) in graph.iter() {
         if let SlotOp::Linear { x, kernel } = &node.op {
-            let matrix = SparseMatrix::new(&kernel.map, &graph.constants)?;
-            let linear = costs::linear_cost(&matrix, graph.ty(*x), &kernel.output, cost)?;
+            let pattern = Pattern::exact(&kernel.map, &graph.constants)?;
+            let linear = costs::linear_cost(&pattern, graph.ty(*x), &kernel.output, cost)?;
             all.push((node.origin.clone(), linear));
         }
     }

@@ -4,7 +4,7 @@
 
 use super::extract::OpCost;
 use super::language::{Attr, SlotAnalysis, SlotEGraph, SlotExpr};
-use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, SparseMatrix};
+use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, Pattern};
 use aphelion_ir::text::print_attr;
 use egg::{Id, Language};
 use rustc_hash::FxHashMap;
@@ -70,8 +70,8 @@ impl CostModel {
     fn kernel(&mut self, kernel: &Kernel, input: &Layout, analysis: &SlotAnalysis) -> Option<f64> {
         let key = format!("{} from {}", print_attr(kernel), print_attr(input));
         *self.kernels.entry(key).or_insert_with(|| {
-            let matrix = SparseMatrix::new(&kernel.map, &analysis.constants).ok()?;
-            let set = DiagonalSet::of_matrix(&matrix, input, &kernel.output, &kernel.fold).ok()?;
+            let pattern = Pattern::new(&kernel.map, &analysis.constants).ok()?;
+            let set = DiagonalSet::of_pattern(&pattern, input, &kernel.output, &kernel.fold).ok()?;
             let mut rotations: Vec<usize> = set.keys.iter().map(|key| key.rotation).collect();
             rotations.sort_unstable();
             rotations.dedup();

@@ -4,14 +4,21 @@
 //! that nothing is ever densified.
 
 mod matrix;
+mod pattern;
+mod relation;
 mod rows;
 
 pub use matrix::SparseMatrix;
+pub use pattern::Pattern;
+pub(super) use pattern::PatternForm;
+pub(super) use relation::{Product, Relation};
 pub use rows::{RowCursor, Rows};
 
 use crate::attr_enum;
 use crate::constant::{ConstRef, ConstantPool};
+use crate::error::IrError;
 use crate::nn::Pool;
+use crate::origin::Origin;
 use crate::shape;
 
 attr_enum! {
@@ -120,4 +127,10 @@ impl LinearMap {
         };
         Ok((input.clone(), output))
     }
+}
+
+/// Shapes of input and output of a map, with an error of the kind that enumeration gives.
+fn checked_shapes(map: &LinearMap, constants: &ConstantPool) -> Result<(Vec<usize>, Vec<usize>), IrError> {
+    map.shapes(constants)
+        .map_err(|message| IrError::interpret(&Origin::new("", "linear map"), message))
 }

@@ -6,7 +6,6 @@
 use super::LinearMap;
 use crate::constant::ConstantPool;
 use crate::error::IrError;
-use crate::origin::Origin;
 
 /// A linear map with its weights loaded, ready to enumerate rows from several threads.
 pub struct Rows {
@@ -79,9 +78,7 @@ impl Rows {
     /// # Errors
     /// When shapes do not fit, or a weight cannot be read.
     pub fn new(map: &LinearMap, constants: &ConstantPool) -> Result<Self, IrError> {
-        let (input, output) = map
-            .shapes(constants)
-            .map_err(|message| IrError::interpret(&Origin::new("", "linear map"), message))?;
+        let (input, output) = super::checked_shapes(map, constants)?;
         let form = Form::new(map, &input, &output, constants)?;
         Ok(Rows { input, output, form })
     }

@@ -1,0 +1,185 @@
+//! Where the non-zeros of a linear map are, without their values: all that counting diagonals needs.
+//!
+//! Method: a convolution's channel of the input depends on the channel of the output only, its row on the row only, and so
+//!         on. So the non-zeros are a product of relations between single axes, which compositions keep; address
+//!         differences between layouts are then sums over the axes, and nothing as large as the non-zeros is ever made.
+//!         Maps without such a structure are enumerated row by row.
+//! Source: ours; it does for the non-zeros of convolutions what polyhedral compilers do for loop nests.
+
+use super::relation::{self, Product};
+use super::{LinearMap, Rows};
+use crate::constant::ConstantPool;
+use crate::error::IrError;
+use rayon::prelude::*;
+
+/// A sum of more products than this is enumerated instead.
+const MAX_PRODUCTS: usize = 8;
+
+/// Rows that one task enumerates.
+const ROWS_PER_TASK: usize = 256;
+
+/// The non-zeros of a linear map.
+pub struct Pattern<'a> {
+    /// Shape of the input tensor.
+    pub input: Vec<usize>,
+    /// Shape of the output tensor.
+    pub output: Vec<usize>,
+    pub(in crate::slot) form: PatternForm,
+    /// The map itself, where products may not do.
+    map: LinearMap,
+    constants: &'a ConstantPool,
+}
+
+pub(in crate::slot) enum PatternForm {
+    /// In one of these.
+    Products(Vec<Product>),
+    /// As the rows say.
+    Rows(Box<Rows>),
+}
+
+impl<'a> Pattern<'a> {
+    /// The pattern of `map` as if no weight were zero but for whole channels and taps, and no sum of products of weights
+    /// vanished: it may say a little too much. O(weights).
+    ///
+    /// # Errors
+    /// When shapes do not fit, or a weight cannot be read.
+    pub fn new(map: &LinearMap, constants: &'a ConstantPool) -> Result<Self, IrError> {
+        Pattern::of(map, constants, false)
+    }
+
+    /// The pattern of `map`, exactly. O(weights) where no weight is zero, else O(non-zeros) for every question.
+    ///
+    /// # Errors
+    /// When shapes do not fit, or a weight cannot be read.
+    pub fn exact(map: &LinearMap, constants: &'a ConstantPool) -> Result<Self, IrError> {
+        Pattern::of(map, constants, true)
+    }
+
+    fn of(map: &LinearMap, constants: &'a ConstantPool, exactly: bool) -> Result<Self, IrError> {
+        let (input, output) = super::checked_shapes(map, constants)?;
+        let products = Products::new(map, constants)?.filter(|products| products.is_exact || !exactly);
+        let form = match products {
+            Some(products) => PatternForm::Products(products.products),
+            None => PatternForm::Rows(Box::new(Rows::new(map, constants)?)),
+        };
+        Ok(Pattern {
+            input,
+            output,
+            form,
+            map: map.clone(),
+            constants,
+        })
+    }
+
+    /// The rows of the map, for a question that products do not answer.
+    pub(in crate::slot) fn rows(&self) -> Result<Rows, IrError> {
+        Rows::new(&self.map, self.constants)
+    }
+
+    /// Number of non-zeros; where products overlap, they count several times.
+    pub fn n_non_zeros(&self) -> usize {
+        match &self.form {
+            PatternForm::Products(products) => {
+                let size = |relation: &relation::Relation| match relation {
+                    relation::Relation::In { indices, .. } | relation::Relation::Out { indices, .. } => indices.len(),
+                    relation::Relation::Both { pairs, .. } => pairs.len(),
+                };
+                let sizes = products
+                    .iter()
+                    .map(|product| product.iter().map(size).product::<usize>());
+                sizes.sum()
+            }
+            PatternForm::Rows(rows) => {
+                let n_rows: usize = self.output.iter().product();
+                let tasks = (0..n_rows.div_ceil(ROWS_PER_TASK)).into_par_iter();
+                let count = |task: usize| {
+                    let mut cursor = rows.cursor();
+                    let rows = task * ROWS_PER_TASK..n_rows.min((task + 1) * ROWS_PER_TASK);
+                    rows.map(|row| cursor.row(row).len()).sum::<usize>()
+                };
+                tasks.map(count).sum()
+            }
+        }
+    }
+}
+
+struct Products {
+    products: Vec<Product>,
+    is_exact: bool,
+    is_monomial: bool,
+}
+
+impl Products {
+    fn new(map: &LinearMap, constants: &ConstantPool) -> Result<Option<Self>, IrError> {
+        let (input, output) = super::checked_shapes(map, constants)?;
+        match map {
+            LinearMap::Compose { maps } => Products::composed(maps, constants),
+            LinearMap::Sum { maps } => {
+                let mut products = Vec::new();
+                for map in maps {
+                    let Some(summand) = Products::new(map, constants)? else {
+                        return Ok(None);
+                    };
+                    products.extend(summand.products);
+                }
+                // Summands may cancel each other.
+                Ok(Some(Products {
+                    products,
+                    is_exact: false,
+                    is_monomial: false,
+                })
+                .filter(|sum| sum.products.len() <= MAX_PRODUCTS))
+            }
+            LinearMap::Reshape { .. } => {
+                let identity: Option<Vec<Product>> = relation::identities(&output).into_iter().collect();
+                let product = identity.and_then(|axes| relation::through_reshape(&input, &output, &axes.concat()));
+                Ok(product.map(|product| Products {
+                    products: vec![product],
+                    is_exact: true,
+                    is_monomial: true,
+                }))
+            }
+            map => {
+                let leaf = relation::leaf(map, &input, &output, constants)?;
+                Ok(leaf.map(|leaf| Products {
+                    products: vec![leaf.product],
+                    is_exact: leaf.is_exact,
+                    is_monomial: leaf.is_monomial,
+                }))
+            }
+        }
+    }
+
+    /// From the last map to the first.
+    fn composed(maps: &[LinearMap], constants: &ConstantPool) -> Result<Option<Self>, IrError> {
+        let Some((last, earlier)) = maps.split_last() else {
+            return Ok(None);
+        };
+        let Some(mut all) = Products::new(last, constants)? else {
+            return Ok(None);
+        };
+        for map in earlier.iter().rev() {
+            let products: Option<Vec<Product>> = if let LinearMap::Reshape { input, output } = map {
+                let moved = |product| relation::through_reshape(input, output, product);
+                all.products.iter().map(moved).collect()
+            } else {
+                let Some(first) = Products::new(map, constants)? else {
+                    return Ok(None);
+                };
+                // Two maps with sums may cancel in part.
+                all.is_exact &= first.is_exact && (first.is_monomial || all.is_monomial);
+                all.is_monomial &= first.is_monomial;
+                let pairs = first.products.iter().flat_map(|first| {
+                    let after = all.products.iter();
+                    after.map(move |later| relation::compose(first, later))
+                });
+                Some(pairs.flatten().collect())
+            };
+            match products {
+                Some(products) if (1..=MAX_PRODUCTS).contains(&products.len()) => all.products = products,
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(all))
+    }
+}
