@@ -1,6 +1,17 @@
-//! Convolution, 1-D and 2-D, by rows: each kernel tap adds a scaled, strided row of the input to a row of the output.
+//! Convolution, 1-D and 2-D, as a matrix product: for [`LANES`] output positions at a time, the input under every kernel
+//! tap is gathered into a panel, which then serves all output channels, [`BLOCK`] at a time, from registers.
+//!
+//! Ensures: an output is its bias plus the products in the order of input channels, then taps; positions in the padding
+//! add zeros.
 
 use rayon::prelude::*;
+
+/// Output positions that are computed at a time.
+const LANES: usize = 8;
+/// Output channels that are computed at a time.
+const BLOCK: usize = 2;
+/// Convolutions below this many multiplications are not worth a second thread.
+const PARALLEL_WORK: usize = 1 << 22;
 
 /// Extents of a convolution; a 1-D one has height 1.
 pub(super) struct Window {
@@ -47,62 +58,180 @@ impl Window {
             dilation: plane(dilations, 1),
         }
     }
-
-    /// Output positions of `axis` for which `tap` meets the input, and the input position of the first.
-    fn reach(&self, axis: usize, tap: usize) -> (std::ops::Range<usize>, usize) {
-        let (stride, pad) = (self.stride[axis], self.pad[axis]);
-        let shift = tap * self.dilation[axis];
-        let first = pad.saturating_sub(shift).div_ceil(stride);
-        // The input position o stride + shift - pad stays below the extent.
-        let end = (self.input[axis] + pad).saturating_sub(shift).div_ceil(stride);
-        let end = end.min(self.output[axis]).max(first);
-        (first..end, (first * stride + shift).saturating_sub(pad))
-    }
 }
 
 /// `x` is [N, C, ..], `weight` [M, C/groups, ..], `bias` [M].
 pub(super) fn conv(window: &Window, x: &[f64], weight: &[f64], bias: Option<&[f64]>) -> Vec<f64> {
-    let plane: usize = window.output.iter().product();
-    let mut out = vec![0.0; window.n_batches * window.out_channels * plane];
-    if plane > 0 {
-        out.par_chunks_exact_mut(plane).enumerate().for_each(|(index, out)| {
-            let (batch, channel) = (index / window.out_channels, index % window.out_channels);
-            out.fill(bias.map_or(0.0, |bias| bias[channel]));
-            out_channel(window, x, weight, batch, channel, out);
-        });
+    let in_plane: usize = window.input.iter().product();
+    let out_plane: usize = window.output.iter().product();
+    let n_taps: usize = window.kernel.iter().product();
+    let (group_in, group_out) = (window.in_channels / window.groups, window.out_channels / window.groups);
+    let mut out = vec![0.0; window.n_batches * window.out_channels * out_plane];
+    if out_plane == 0 || group_in * n_taps == 0 {
+        let channel = |index: usize| index / out_plane.max(1) % window.out_channels;
+        let value = |index| bias.map_or(0.0, |bias| bias[channel(index)]);
+        return (0..out.len()).map(value).collect();
     }
+    let places = window.places();
+    out.chunks_exact_mut(group_out * out_plane)
+        .enumerate()
+        .for_each(|(index, out)| {
+            let (batch, group) = (index / window.groups, index % window.groups);
+            let first = batch * window.in_channels + group * group_in;
+            let x = &x[first * in_plane..][..group_in * in_plane];
+            let weights = interleaved(
+                &weight[group * group_out * group_in * n_taps..],
+                group_out,
+                group_in * n_taps,
+            );
+            let bias = bias.map(|bias| &bias[group * group_out..][..group_out]);
+            let panels = Panels {
+                x,
+                in_plane,
+                places: &places,
+            };
+            product(&panels, &weights, bias, out);
+        });
     out
 }
 
-fn out_channel(window: &Window, x: &[f64], weight: &[f64], batch: usize, channel: usize, out: &mut [f64]) {
-    let in_plane: usize = window.input.iter().product();
-    let n_taps: usize = window.kernel.iter().product();
-    let group_channels = window.in_channels / window.groups;
-    let group = channel / (window.out_channels / window.groups);
-    for c in 0..group_channels {
-        let x = &x[(batch * window.in_channels + group * group_channels + c) * in_plane..][..in_plane];
-        let taps = &weight[(channel * group_channels + c) * n_taps..][..n_taps];
-        for (tap, &w) in taps.iter().enumerate() {
-            add_tap(window, x, w, [tap / window.kernel[1], tap % window.kernel[1]], out);
+/// The weights of the first `n_channels` channels of `n_inner` each, [`BLOCK`] channels interleaved; zeros where there
+/// are no channels.
+fn interleaved(weight: &[f64], n_channels: usize, n_inner: usize) -> Vec<Vec<[f64; BLOCK]>> {
+    let of = |channel: usize, inner: usize| match channel < n_channels {
+        true => weight[channel * n_inner + inner],
+        false => 0.0,
+    };
+    (0..n_channels.div_ceil(BLOCK))
+        .map(|block| {
+            let channels = |inner| std::array::from_fn(|i| of(block * BLOCK + i, inner));
+            (0..n_inner).map(channels).collect()
+        })
+        .collect()
+}
+
+/// The input of one group, as the output positions see it.
+struct Panels<'a> {
+    x: &'a [f64],
+    in_plane: usize,
+    places: &'a [Place],
+}
+
+/// `out = bias + weights panels`, for all positions.
+fn product(panels: &Panels<'_>, weights: &[Vec<[f64; BLOCK]>], bias: Option<&[f64]>, out: &mut [f64]) {
+    let n_channels = out.len() / panels.places.iter().map(|place| place.n_lanes).sum::<usize>().max(1);
+    let plane = out.len() / n_channels;
+    let blocks = |place: &Place| -> Vec<[[f64; LANES]; BLOCK]> {
+        let panel = place.panel(panels.x, panels.in_plane);
+        let block = |(index, weights): (usize, &Vec<[f64; BLOCK]>)| {
+            let start = |i: usize| {
+                bias.and_then(|bias| bias.get(index * BLOCK + i))
+                    .copied()
+                    .unwrap_or(0.0)
+            };
+            multiply(&panel, weights, std::array::from_fn(start))
+        };
+        weights.iter().enumerate().map(block).collect()
+    };
+    let mut write = |place: &Place, found: &[[[f64; LANES]; BLOCK]]| {
+        for (channel, lanes) in found.iter().flatten().take(n_channels).enumerate() {
+            out[channel * plane + place.first..][..place.n_lanes].copy_from_slice(&lanes[..place.n_lanes]);
         }
+    };
+    let n_inner = weights.first().map_or(0, Vec::len);
+    if n_inner * n_channels * plane < PARALLEL_WORK {
+        panels.places.iter().for_each(|place| write(place, &blocks(place)));
+    } else {
+        let found: Vec<_> = panels.places.par_iter().map(blocks).collect();
+        panels
+            .places
+            .iter()
+            .zip(&found)
+            .for_each(|(place, found)| write(place, found));
     }
 }
 
-/// Adds `w` times the input plane `x`, seen through kernel position `tap`, to the output plane.
-fn add_tap(window: &Window, x: &[f64], w: f64, tap: [usize; 2], out: &mut [f64]) {
-    let (rows, first_row) = window.reach(0, tap[0]);
-    let (columns, first_column) = window.reach(1, tap[1]);
-    if columns.is_empty() {
-        return;
-    }
-    let [in_width, out_width] = [window.input[1], window.output[1]];
-    for (i, row) in rows.enumerate() {
-        let out = &mut out[row * out_width..][columns.clone()];
-        let x = &x[(first_row + i * window.stride[0]) * in_width..][..in_width][first_column..];
-        if window.stride[1] == 1 {
-            out.iter_mut().zip(x).for_each(|(out, x)| *out += w * x);
-        } else {
-            (out.iter_mut().zip(x.iter().step_by(window.stride[1]))).for_each(|(out, x)| *out += w * x);
+/// Products of a panel with [`BLOCK`] channels' weights, added to `start`.
+fn multiply(panel: &[[f64; LANES]], weights: &[[f64; BLOCK]], start: [f64; BLOCK]) -> [[f64; LANES]; BLOCK] {
+    let mut sums = start.map(|start| [start; LANES]);
+    for (x, weights) in panel.iter().zip(weights) {
+        for (sums, w) in sums.iter_mut().zip(weights) {
+            for (sum, x) in sums.iter_mut().zip(x) {
+                *sum += w * x;
+            }
         }
+    }
+    sums
+}
+
+/// Consecutive output positions, at most [`LANES`], and where in a plane of the input each of their taps lies.
+struct Place {
+    first: usize,
+    n_lanes: usize,
+    /// By tap.
+    taps: Vec<Tap>,
+}
+
+/// Where one tap of some output positions lies.
+enum Tap {
+    /// At successive elements from this one on.
+    Run(usize),
+    /// Anywhere; nowhere in the padding.
+    Scattered([Option<usize>; LANES]),
+}
+
+impl Window {
+    /// All output positions.
+    fn places(&self) -> Vec<Place> {
+        let plane: usize = self.output.iter().product();
+        let n_taps: usize = self.kernel.iter().product();
+        let place = |first: usize| {
+            let n_lanes = LANES.min(plane - first);
+            let tap = |tap: usize| {
+                let found: [Option<usize>; LANES] =
+                    std::array::from_fn(|lane| (lane < n_lanes).then(|| self.source(first + lane, tap)).flatten());
+                let run = found[0].filter(|start| (0..LANES).all(|lane| found[lane] == Some(start + lane)));
+                run.map_or(Tap::Scattered(found), Tap::Run)
+            };
+            Place {
+                first,
+                n_lanes,
+                taps: (0..n_taps).map(tap).collect(),
+            }
+        };
+        (0..plane).step_by(LANES).map(place).collect()
+    }
+
+    /// The element of an input plane that `tap` sees for an output position; `None` in the padding.
+    fn source(&self, position: usize, tap: usize) -> Option<usize> {
+        let coordinate = |axis: usize, position: usize, tap: usize| {
+            let padded = position * self.stride[axis] + tap * self.dilation[axis];
+            padded.checked_sub(self.pad[axis]).filter(|x| *x < self.input[axis])
+        };
+        let row = coordinate(0, position / self.output[1], tap / self.kernel[1])?;
+        let column = coordinate(1, position % self.output[1], tap % self.kernel[1])?;
+        Some(row * self.input[1] + column)
+    }
+}
+
+impl Place {
+    /// What all taps see of all channels.
+    fn panel(&self, x: &[f64], in_plane: usize) -> Vec<[f64; LANES]> {
+        let mut panel = Vec::with_capacity(x.len() / in_plane.max(1) * self.taps.len());
+        for x in x.chunks_exact(in_plane.max(1)) {
+            for tap in &self.taps {
+                let mut lanes = [0.0; LANES];
+                match tap {
+                    Tap::Run(start) => lanes.copy_from_slice(&x[*start..][..LANES]),
+                    Tap::Scattered(places) => {
+                        for (lane, place) in lanes.iter_mut().zip(places) {
+                            *lane = place.map_or(0.0, |place| x[place]);
+                        }
+                    }
+                }
+                panel.push(lanes);
+            }
+        }
+        panel
     }
 }

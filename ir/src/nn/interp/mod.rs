@@ -204,7 +204,7 @@ fn compute<'v>(graph: &Graph<Nn>, id: ValueId, get: &dyn Fn(ValueId) -> &'v [f64
         NnOp::Neg { x } => pointwise::unary(get(x), |x| -x),
         NnOp::Pow { x, exponent } => pointwise::unary(get(x), |x| pointwise::power(x, *exponent)),
         NnOp::Apply { x, func } => pointwise::unary(get(x), |x| func.eval(x)),
-        NnOp::Poly { x, poly } => pointwise::unary(get(x), |x| poly.eval(x)),
+        NnOp::Poly { x, poly } => poly.eval_all(get(x)),
         NnOp::BatchNorm {
             x,
             scale,
