@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
-use crate::ring::{Basis, Domain, Poly};
+use crate::ring::{Basis, CompactPoly, Domain, Poly};
 
 /// An encoded vector. Decodes to `poly / scale`.
 #[derive(Clone, PartialEq)]
 pub struct Plaintext {
-    pub(crate) poly: Poly,
+    pub(crate) poly: CompactPoly,
     pub(crate) scale: f64,
     pub(crate) slots: usize,
 }
@@ -17,8 +17,14 @@ pub struct Plaintext {
 impl Plaintext {
     /// The polynomial, in evaluation form.
     #[must_use]
-    pub fn poly(&self) -> &Poly {
+    pub fn poly(&self) -> &CompactPoly {
         &self.poly
+    }
+
+    /// Bytes of its polynomial in memory.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.poly.memory_bytes()
     }
 
     /// Its level: one less than its number of ciphertext primes.

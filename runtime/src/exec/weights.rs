@@ -56,13 +56,18 @@ impl Weights {
         for instruction in &plan.program().instructions {
             let (vectors, encoding) = uses(plan, &instruction.op, shapes, evaluator)?;
             let Some(encoding) = encoding else { continue };
-            let special = if encoding.basis.special { params.p().len() } else { 0 };
-            let each = ((encoding.basis.q_limbs + special) * params.n() * size_of::<u64>()) as u64;
             let new: BTreeSet<VectorId> = vectors.into_iter().filter(|v| known.insert(encoding.key(*v))).collect();
             weights.n_plaintexts += new.len();
-            let room = (budget.saturating_sub(weights.bytes) / each) as usize;
-            let ahead: BTreeSet<VectorId> = new.into_iter().take(room).collect();
-            weights.bytes += each * ahead.len() as u64;
+            let mut ahead = BTreeSet::new();
+            for vector in new {
+                let period = plan.constants().period(vector).unwrap_or(params.max_slots());
+                let bytes = weights.encoder.plaintext_bytes(period, true, encoding.basis) as u64;
+                if weights.bytes + bytes > budget {
+                    break;
+                }
+                weights.bytes += bytes;
+                ahead.insert(vector);
+            }
             let encoded: Vec<(Key, Plaintext)> = plan
                 .constants()
                 .read(&ahead)?

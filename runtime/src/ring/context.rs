@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::{AutomorphismTable, Backend, BaseConverter, BufferPool, Modulus, NttTable, RingError};
+use super::compact::SubringTransform;
+use super::{AutomorphismTable, Backend, BaseConverter, BufferPool, Modulus, NttTable, RingError, Symmetry};
 
 /// The primes a polynomial has limbs for: `q_0, ..., q_{q_limbs-1}`, then, if `special`, all special primes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +52,7 @@ pub struct RingContext {
     pool: BufferPool,
     automorphisms: RwLock<BTreeMap<u64, Arc<AutomorphismTable>>>,
     converters: RwLock<BTreeMap<SourceAndTarget, Arc<BaseConverter>>>,
+    subring_transforms: RwLock<BTreeMap<(usize, Symmetry), Arc<SubringTransform>>>,
 }
 
 impl RingContext {
@@ -82,6 +84,7 @@ impl RingContext {
             pool: BufferPool::default(),
             automorphisms: RwLock::default(),
             converters: RwLock::default(),
+            subring_transforms: RwLock::default(),
         }))
     }
 
@@ -152,6 +155,17 @@ impl RingContext {
         }
     }
 
+    /// Which limb of a polynomial over `basis` belongs to a prime index; the basis must have it.
+    pub fn limb_of_prime(&self, basis: Basis, prime: usize) -> usize {
+        if prime < self.q_count {
+            assert!(prime < basis.q_limbs, "prime {prime} is not in {basis:?}");
+            prime
+        } else {
+            assert!(basis.special, "prime {prime} is not in {basis:?}");
+            prime - self.q_count + basis.q_limbs
+        }
+    }
+
     /// The prime indices of all limbs over `basis`, in limb order.
     pub fn prime_indices(&self, basis: Basis) -> Vec<usize> {
         (0..self.limb_count(basis))
@@ -163,6 +177,13 @@ impl RingContext {
     pub fn automorphism(&self, galois_element: u64) -> Arc<AutomorphismTable> {
         cached(&self.automorphisms, galois_element, || {
             AutomorphismTable::new(self.n, galois_element)
+        })
+    }
+
+    /// The transform of a prime for polynomials with a symmetry, made at first use.
+    pub(crate) fn subring_transform(&self, prime: usize, symmetry: Symmetry) -> Arc<SubringTransform> {
+        cached(&self.subring_transforms, (prime, symmetry), || {
+            SubringTransform::new(self.table(prime), symmetry)
         })
     }
 

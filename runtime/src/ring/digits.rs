@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::convert::{columns_of, limbs_per_group};
-use super::{AlignedBuffer, BaseConverter, Basis, Domain, Poly, RingContext, kernels};
+use super::{AlignedBuffer, BaseConverter, Basis, CompactLimb, Domain, Evaluations, Poly, RingContext, kernels};
 
 /// All digits of one polynomial, ready to be converted to any prime.
 struct Digits<'a> {
@@ -147,17 +147,27 @@ impl RingContext {
             let limb_count = limbs.len();
             for (position, (limb, outs)) in limbs.iter_mut().enumerate() {
                 let prime = self.prime_index(digits.basis, *limb);
-                let digit = |d: usize| match digits.is_own(d, *limb) {
-                    true => x.limb(*limb),
-                    false => &raised[(d * limb_count + position) * n..][..n],
+                let digit = |d: usize| {
+                    CompactLimb::dense(match digits.is_own(d, *limb) {
+                        true => x.limb(*limb),
+                        false => &raised[(d * limb_count + position) * n..][..n],
+                    })
                 };
-                let digit_values: Vec<&[u64]> = (0..digit_count).map(digit).collect();
+                let digit_values: Vec<CompactLimb> = (0..digit_count).map(digit).collect();
                 let key_values: Vec<[&[u64]; OUTS]> = key[..digit_count]
                     .iter()
                     .map(|polys| polys.map(|poly| poly.limb_of_prime(prime)))
                     .collect();
                 if let Ok(outs) = <[&mut [u64]; OUTS]>::try_from(std::mem::take(outs)) {
-                    kernels::inner_products(self.backend(), self.modulus(prime), outs, &digit_values, &key_values);
+                    kernels::inner_products(
+                        self.backend(),
+                        self.modulus(prime),
+                        outs,
+                        &digit_values,
+                        &key_values,
+                        0..n,
+                        true,
+                    );
                 }
             }
             self.pool().give(raised);
@@ -185,14 +195,22 @@ pub fn products_with_keys<const OUTS: usize>(digits: &[Poly], keys: &[Vec<[&Poly
     let columns = columns_of(outs.as_flattened_mut().iter_mut().map(|out| out.limbs_mut()));
     columns.into_par_iter().enumerate().for_each(|(limb, outs)| {
         let prime = ring.prime_index(basis, limb);
-        let digit_values: Vec<&[u64]> = digits.iter().map(|digit| digit.limb(limb)).collect();
+        let digit_values: Vec<CompactLimb> = digits.iter().map(|digit| digit.evaluations(prime)).collect();
         let mut outs = outs.into_iter();
         for key in keys {
             let key = key[..digits.len()].iter();
             let key_values: Vec<[&[u64]; OUTS]> =
                 key.map(|polys| polys.map(|poly| poly.limb_of_prime(prime))).collect();
             if let Ok(outs) = outs.by_ref().take(OUTS).collect::<Vec<_>>().try_into() {
-                kernels::inner_products(ring.backend(), ring.modulus(prime), outs, &digit_values, &key_values);
+                kernels::inner_products(
+                    ring.backend(),
+                    ring.modulus(prime),
+                    outs,
+                    &digit_values,
+                    &key_values,
+                    0..ring.n(),
+                    true,
+                );
             }
         }
     });

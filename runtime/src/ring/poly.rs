@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
-use super::{AlignedBuffer, Backend, Basis, Modulus, NttTable, RingContext, kernels};
+use super::{AlignedBuffer, Backend, Basis, CompactPoly, Evaluations, Modulus, NttTable, RingContext, kernels};
 
 /// Polynomials up to this many words are worked on by one thread: waking others takes longer.
-const SERIAL_WORDS: usize = 1 << 14;
+pub(super) const SERIAL_WORDS: usize = 1 << 14;
 
 /// Words copied and worked on at a time.
 const TILE: usize = 1024;
@@ -217,44 +217,14 @@ impl Poly {
         });
     }
 
-    /// The sums `sum_d x[d] * y[d][o]` over `basis`, one for each o, evaluation form, one reduction per 14 terms. Operands may
-    /// have more limbs than the result (limbs are matched by prime): this is how keys stored at a higher level are used.
-    pub fn inner_products<const OUTS: usize>(basis: Basis, x: &[&Self], y: &[[&Self; OUTS]]) -> [Self; OUTS] {
-        assert!(!x.is_empty() && x.len() == y.len());
-        assert!(x.iter().chain(y.as_flattened()).all(|poly| poly.domain == Domain::Eval));
-        let ring = Arc::clone(&x[0].ring);
-        let mut outs = std::array::from_fn(|_| Self::uninit(&ring, basis, Domain::Eval));
-        let limb_count = ring.limb_count(basis);
-        let mut tasks: Vec<Vec<&mut [u64]>> = (0..limb_count).map(|_| Vec::with_capacity(OUTS)).collect();
-        for out in &mut outs {
-            for (task, values) in tasks.iter_mut().zip(out.limbs_mut()) {
-                task.push(values);
-            }
-        }
-        let run = |(limb, values): (usize, Vec<&mut [u64]>)| {
-            let prime = ring.prime_index(basis, limb);
-            let x: Vec<&[u64]> = x.iter().map(|poly| poly.limb_of_prime(prime)).collect();
-            let y: Vec<[&[u64]; OUTS]> = y
-                .iter()
-                .map(|polys| polys.map(|poly| poly.limb_of_prime(prime)))
-                .collect();
-            if let Ok(values) = <[&mut [u64]; OUTS]>::try_from(values) {
-                kernels::inner_products(ring.backend(), ring.modulus(prime), values, &x, &y);
-            }
-        };
-        if limb_count * ring.n() <= SERIAL_WORDS {
-            tasks.into_iter().enumerate().for_each(run);
-        } else {
-            tasks.into_par_iter().enumerate().for_each(run);
-        }
-        outs
+    /// self = self + other, which may have more limbs.
+    pub fn add_compact(&mut self, other: &CompactPoly) {
+        self.zip_compact(other, kernels::add);
     }
 
-    /// The sum `sum_d x[d] * y[d]`; see [`Self::inner_products`].
-    pub fn inner_product(basis: Basis, x: &[&Self], y: &[&Self]) -> Self {
-        let y: Vec<[&Self; 1]> = y.iter().map(|&poly| [poly]).collect();
-        let [out] = Self::inner_products(basis, x, &y);
-        out
+    /// self = self - other, which may have more limbs.
+    pub fn sub_compact(&mut self, other: &CompactPoly) {
+        self.zip_compact(other, kernels::sub);
     }
 
     /// self = self * c for a signed integer c.
@@ -325,14 +295,12 @@ impl Poly {
 
     /// The limb of a prime index; the polynomial must have it.
     pub fn limb_of_prime(&self, prime: usize) -> &[u64] {
-        let limb = if prime < self.ring.q_count() {
-            assert!(prime < self.basis.q_limbs, "prime {prime} is not in {:?}", self.basis);
-            prime
-        } else {
-            assert!(self.basis.special, "prime {prime} is not in {:?}", self.basis);
-            prime - self.ring.q_count() + self.basis.q_limbs
-        };
-        self.limb(limb)
+        self.limb(self.ring.limb_of_prime(self.basis, prime))
+    }
+
+    /// The buffer, which is not given back to the pool.
+    pub(super) fn into_data(mut self) -> Option<AlignedBuffer> {
+        self.data.take()
     }
 
     /// Runs `kernel` on every limb with its index and transform, in parallel unless there is too little to do.
@@ -344,6 +312,12 @@ impl Poly {
         } else {
             self.par_limbs_mut().enumerate().for_each(run);
         }
+    }
+
+    /// As [`Self::each_limb`], with prime indices instead of limb indices.
+    pub(super) fn each_prime_limb(&mut self, kernel: impl Fn(usize, &Modulus, &mut [u64]) + Sync) {
+        let (ring, basis) = (Arc::clone(&self.ring), self.basis);
+        self.each_limb(|limb, table, values| kernel(ring.prime_index(basis, limb), table.modulus(), values));
     }
 
     /// A new polynomial: tiles of self, each changed by `kernel` while it is in the first-level cache.
@@ -359,6 +333,20 @@ impl Poly {
             }
         });
         out
+    }
+
+    fn zip_compact(&mut self, other: &CompactPoly, kernel: fn(Backend, &Modulus, &mut [u64], &[u64])) {
+        assert_eq!(self.domain, Domain::Eval);
+        let family = self.ring.backend();
+        self.each_prime_limb(|prime, m, values| {
+            let limb = other.evaluations(prime);
+            let mut expanded = [0; TILE];
+            for (tile, values) in values.chunks_mut(TILE).enumerate() {
+                let expanded = &mut expanded[..values.len()];
+                limb.expand(tile * TILE, expanded);
+                kernel(family, m, values, expanded);
+            }
+        });
     }
 
     fn zip_limbs(&mut self, other: &Self, kernel: fn(Backend, &Modulus, &mut [u64], &[u64])) {

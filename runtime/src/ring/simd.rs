@@ -8,9 +8,10 @@
 //! All functions are safe to call from code compiled for the same features, which only an [`super::Ifma`] token lets in.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64,
-    _mm512_min_epu64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_shuffle_i64x2, _mm512_srli_epi64,
-    _mm512_storeu_si512, _mm512_sub_epi64, _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
+    __m512i, __mmask8, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512, _mm512_madd52hi_epu64,
+    _mm512_madd52lo_epu64, _mm512_maskz_loadu_epi64, _mm512_min_epu64, _mm512_set1_epi64, _mm512_setzero_si512,
+    _mm512_shuffle_i64x2, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi64, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi64,
 };
 
 use super::modulus::{MASK52, Modulus, ShoupFactor};
@@ -61,6 +62,16 @@ pub(super) fn factor(w: ShoupFactor) -> Factor {
 pub(super) fn load(row: &Row) -> __m512i {
     // SAFETY: a row is 64 readable bytes; unaligned loads are allowed.
     unsafe { _mm512_loadu_si512(row.as_ptr().cast()) }
+}
+
+/// Up to eight words, then zeros.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load_few(words: &[u64]) -> __m512i {
+    debug_assert!(words.len() <= LANES);
+    let present = (1u32 << words.len()) - 1;
+    // SAFETY: the mask allows the words of the slice only; lanes it leaves out are not accessed.
+    unsafe { _mm512_maskz_loadu_epi64(present as __mmask8, words.as_ptr().cast()) }
 }
 
 /// Overwrites a row.

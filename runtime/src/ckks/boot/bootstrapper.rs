@@ -315,7 +315,8 @@ mod tests {
         }
 
         fn coefficients(&self, ciphertext: &Ciphertext) -> Vec<f64> {
-            let mut poly = self.secret.decrypt(ciphertext).poly.clone();
+            let plaintext = self.secret.decrypt(ciphertext);
+            let mut poly = plaintext.poly.expanded(plaintext.poly.basis());
             poly.to_coeff();
             poly.to_centered_f64()
         }

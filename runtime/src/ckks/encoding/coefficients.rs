@@ -6,6 +6,7 @@
 
 use super::{Complex64, SpecialFft};
 use crate::error::{Error, Result};
+use crate::ring::Symmetry;
 
 /// Largest log2 of a scaled coefficient: i128 with one bit of room.
 const MAX_LOG2: f64 = 126.0;
@@ -19,22 +20,59 @@ pub(crate) enum Coefficients {
     Wide(Vec<i128>),
 }
 
-/// Scales and rounds the inverse embedding of `values` (missing ones are zero): 2 * `slots` coefficients.
+/// One period of a vector of slots, checked.
+pub(crate) struct Message {
+    values: Vec<Complex64>,
+    /// Which polynomials have such slots.
+    pub(crate) symmetry: Symmetry,
+}
+
+impl Message {
+    /// From `slots` values (missing ones are zero). `symmetry` says which symmetry serves a period of real values or not.
+    pub(crate) fn new(
+        values: impl ExactSizeIterator<Item = Complex64>,
+        slots: usize,
+        symmetry: impl Fn(usize, bool) -> Symmetry,
+    ) -> Result<Self> {
+        if values.len() > slots {
+            return Err(Error::TooManyValues {
+                values: values.len(),
+                slots,
+            });
+        }
+        let mut values: Vec<Complex64> = values.collect();
+        if let Some(slot) = values.iter().position(|v| !(v.re.is_finite() && v.im.is_finite())) {
+            return Err(Error::NotFinite { slot });
+        }
+        values.resize(slots, Complex64::default());
+        let mut period = slots;
+        while period > 1 && values[..period / 2] == values[period / 2..period] {
+            period /= 2;
+        }
+        values.truncate(period);
+        let symmetry = symmetry(period, values.iter().all(|value| value.im == 0.0));
+        Ok(Self { values, symmetry })
+    }
+
+    /// The values as often as makes `slots` of them.
+    fn repeated(mut self, slots: usize) -> Vec<Complex64> {
+        while self.values.len() < slots {
+            self.values.extend_from_within(..);
+        }
+        self.values
+    }
+}
+
+/// Scales and rounds the inverse embedding of a message: the coefficients of X^(i * gap) for its symmetry, and with a mirrored
+/// one, coefficient i is exactly the negative of the i-th from the end.
 ///
 /// `log2_modulus` is the size of the modulus that must hold the result.
 pub(crate) fn to_coefficients(
     fft: &SpecialFft,
-    values: impl ExactSizeIterator<Item = Complex64>,
-    slots: usize,
+    message: Message,
     scale: f64,
     log2_modulus: f64,
 ) -> Result<Coefficients> {
-    if values.len() > slots {
-        return Err(Error::TooManyValues {
-            values: values.len(),
-            slots,
-        });
-    }
     if !(scale.is_finite() && scale > 0.0) {
         return Err(Error::InvalidScale {
             what: "encode",
@@ -42,20 +80,21 @@ pub(crate) fn to_coefficients(
             reason: "it is not a positive number",
         });
     }
-    let mut buffer: Vec<Complex64> = values.collect();
-    if let Some(slot) = buffer.iter().position(|v| !(v.re.is_finite() && v.im.is_finite())) {
-        return Err(Error::NotFinite { slot });
-    }
-    buffer.resize(slots, Complex64::default());
+    let symmetry = message.symmetry;
+    let mut buffer = message.repeated(fft.max_slots() >> symmetry.log_gap);
     fft.inverse(&mut buffer);
-    let parts = || {
-        buffer
-            .iter()
-            .map(|c| c.re)
-            .chain(buffer.iter().map(|c| c.im))
-            .map(|c| c * scale)
-    };
-    let largest = parts().fold(0.0f64, |largest, c| largest.max(c.abs()));
+    let mut scaled: Vec<f64> = buffer.iter().map(|c| c.re * scale).collect();
+    if symmetry.mirrored {
+        // real slots: X^i and X^-i = -X^(N-i) have the same coefficient
+        let slots = scaled.len();
+        scaled.push(0.0);
+        scaled.extend_from_within(1..slots);
+        scaled[slots + 1..].reverse();
+        scaled[slots + 1..].iter_mut().for_each(|c| *c = -*c);
+    } else {
+        scaled.extend(buffer.iter().map(|c| c.im * scale));
+    }
+    let largest = scaled.iter().fold(0.0f64, |largest, c| largest.max(c.abs()));
     let limit = (log2_modulus - 1.0).min(MAX_LOG2);
     if largest >= limit.exp2() {
         return Err(Error::EncodeOverflow {
@@ -64,9 +103,9 @@ pub(crate) fn to_coefficients(
         });
     }
     Ok(if largest < 63f64.exp2() - 1.0 {
-        Coefficients::Small(parts().map(|c| c.round_ties_even() as i64).collect())
+        Coefficients::Small(scaled.iter().map(|c| c.round_ties_even() as i64).collect())
     } else {
-        Coefficients::Wide(parts().map(|c| c.round_ties_even() as i128).collect())
+        Coefficients::Wide(scaled.iter().map(|c| c.round_ties_even() as i128).collect())
     })
 }
 
@@ -88,7 +127,8 @@ mod tests {
         let values: Vec<_> = (0..256)
             .map(|i| Complex64::new((i as f64).sin(), (i as f64).cos()))
             .collect();
-        let encoded = to_coefficients(&fft, values.iter().copied(), 256, scale, 120.0).unwrap();
+        let message = Message::new(values.iter().copied(), 256, |_, _| Symmetry::default()).unwrap();
+        let encoded = to_coefficients(&fft, message, scale, 120.0).unwrap();
         let decoded = from_coefficients(&fft, 256, |i| match &encoded {
             Coefficients::Small(c) => c[i] as f64 / scale,
             Coefficients::Wide(c) => c[i] as f64 / scale,
@@ -116,7 +156,9 @@ mod tests {
     fn what_cannot_be_encoded_is_named() {
         let fft = SpecialFft::new(4);
         let encode = |values: &[f64], scale, log2_modulus| {
-            to_coefficients(&fft, values.iter().map(|v| Complex64::from(*v)), 4, scale, log2_modulus)
+            let values = values.iter().map(|v| Complex64::from(*v));
+            let message = Message::new(values, 4, |_, _| Symmetry::default())?;
+            to_coefficients(&fft, message, scale, log2_modulus)
         };
         assert_eq!(
             encode(&[0.0; 5], 1.0, 50.0),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::coefficients::{Coefficients, from_coefficients, to_coefficients};
+use super::coefficients::{Coefficients, Message, from_coefficients, to_coefficients};
 use super::{Complex64, SpecialFft};
 use crate::ckks::Plaintext;
 use crate::ckks::params::Parameters;
 use crate::error::Result;
-use crate::ring::{Basis, Poly};
+use crate::ring::{Basis, CompactPoly, Symmetry};
 
 /// log2 of the magnitudes that decoding tells apart, where the modulus has room for them.
 const DECODABLE_LOG2: f64 = 60.0;
@@ -55,7 +55,8 @@ impl Encoder {
         self.encode_over(values.iter().copied(), slots, Basis::q(level), scale)
     }
 
-    /// Encodes over any basis of the ring, special primes included; see [`crate::ckks::linear`].
+    /// Encodes over any basis of the ring, special primes included; see [`crate::ckks::linear`]. Real and periodic vectors
+    /// take less memory: as many words per limb as a period has real numbers.
     ///
     /// # Errors
     /// As [`Encoder::encode`].
@@ -68,15 +69,31 @@ impl Encoder {
     ) -> Result<Plaintext> {
         self.params.check_slots(slots)?;
         self.params.check_level("encode", basis.level())?;
+        let message = Message::new(values, slots, |period, real| self.symmetry(period, real))?;
         // Special primes only ever multiply: what must fit is the part that is left after they are divided away.
         let log2_modulus = self.params.log_q(basis.level());
-        let poly = match to_coefficients(&self.fft, values, slots, scale, log2_modulus)? {
-            Coefficients::Small(c) => Poly::from_signed(self.params.ring(), basis, &self.spread(&c)),
-            Coefficients::Wide(c) => Poly::from_signed_wide(self.params.ring(), basis, &self.spread(&c)),
+        let (ring, symmetry) = (self.params.ring(), message.symmetry);
+        let poly = match to_coefficients(&self.fft, message, scale, log2_modulus)? {
+            Coefficients::Small(c) => CompactPoly::from_signed(ring, basis, symmetry, &c),
+            Coefficients::Wide(c) => CompactPoly::from_signed_wide(ring, basis, symmetry, &c),
         };
-        let mut poly = poly;
-        poly.to_eval();
         Ok(Plaintext { poly, scale, slots })
+    }
+
+    /// Bytes of the plaintext of a vector that repeats every `period` values, a power of two, whatever its slots.
+    #[must_use]
+    pub fn plaintext_bytes(&self, period: usize, real: bool, basis: Basis) -> usize {
+        let ring = self.params.ring();
+        ring.limb_count(basis) * self.symmetry(period, real).distinct(ring.n()) * size_of::<u64>()
+    }
+
+    /// The symmetry of a plaintext with this period.
+    fn symmetry(&self, period: usize, real: bool) -> Symmetry {
+        let wanted = Symmetry {
+            log_gap: (self.params.max_slots() / period).trailing_zeros(),
+            mirrored: real,
+        };
+        CompactPoly::served(self.params.ring(), wanted)
     }
 
     /// The real parts of the slots. Magnitudes up to 2^60 are told apart; what lies beyond, or was encrypted under another
@@ -92,7 +109,7 @@ impl Encoder {
     /// All slots; see [`Encoder::decode`].
     #[must_use]
     pub fn decode_complex(&self, plaintext: &Plaintext) -> Vec<Complex64> {
-        let mut poly = plaintext.poly.restricted(Basis::q(self.decoding_level(plaintext)));
+        let mut poly = plaintext.poly.expanded(Basis::q(self.decoding_level(plaintext)));
         poly.to_coeff();
         let coefficients = poly.to_centered_f64();
         let gap = self.params.max_slots() / plaintext.slots;
@@ -106,15 +123,5 @@ impl Encoder {
         (0..plaintext.level())
             .find(|level| self.params.log_q(*level) >= needed)
             .unwrap_or(plaintext.level())
-    }
-
-    /// Coefficients of X^gap to coefficients of X.
-    fn spread<T: Copy + Default>(&self, coefficients: &[T]) -> Vec<T> {
-        let gap = self.params.n() / coefficients.len();
-        let mut spread = vec![T::default(); self.params.n()];
-        for (i, c) in coefficients.iter().enumerate() {
-            spread[i * gap] = *c;
-        }
-        spread
     }
 }

@@ -4,7 +4,7 @@ use super::Evaluator;
 use super::evaluator::{check_same_scale, check_slots};
 use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
-use crate::ring::{Domain, Poly};
+use crate::ring::{CompactPoly, Domain, Poly};
 
 impl Evaluator {
     /// a + b.
@@ -68,7 +68,7 @@ impl Evaluator {
     /// # Errors
     /// [`Error::LevelMismatch`] for a plaintext at a lower level; scale and slots as [`Evaluator::add`].
     pub fn add_plain(&self, a: &Ciphertext, p: &Plaintext) -> Result<Ciphertext> {
-        self.with_plain("add_plain", a, p, Poly::add_assign)
+        self.with_plain("add_plain", a, p, Poly::add_compact)
     }
 
     /// a - p. The plaintext may be at a higher level.
@@ -76,7 +76,7 @@ impl Evaluator {
     /// # Errors
     /// As [`Evaluator::add_plain`].
     pub fn sub_plain(&self, a: &Ciphertext, p: &Plaintext) -> Result<Ciphertext> {
-        self.with_plain("sub_plain", a, p, Poly::sub_assign)
+        self.with_plain("sub_plain", a, p, Poly::sub_compact)
     }
 
     fn with_plain(
@@ -84,7 +84,7 @@ impl Evaluator {
         what: &'static str,
         a: &Ciphertext,
         p: &Plaintext,
-        op: impl Fn(&mut Poly, &Poly),
+        op: impl Fn(&mut Poly, &CompactPoly),
     ) -> Result<Ciphertext> {
         check_slots(what, a.slots(), p.slots())?;
         check_same_scale(what, a.scale(), p.scale())?;
@@ -97,11 +97,7 @@ impl Evaluator {
         }
         let mut result = a.clone();
         result.seed = None;
-        if p.poly.basis() == a.basis() {
-            op(&mut result.parts[0], &p.poly);
-        } else {
-            op(&mut result.parts[0], &p.poly.restricted(a.basis()));
-        }
+        op(&mut result.parts[0], &p.poly);
         Ok(result)
     }
 }

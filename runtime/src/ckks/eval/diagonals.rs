@@ -92,10 +92,7 @@ impl EncodedDiagonals {
     /// Bytes of all polynomials in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.diagonals
-            .values()
-            .map(|diagonal| size_of_val(diagonal.poly.data()))
-            .sum()
+        self.diagonals.values().map(Plaintext::memory_bytes).sum()
     }
 }
 

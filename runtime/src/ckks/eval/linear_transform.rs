@@ -12,6 +12,7 @@
 //! Source: Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT 2021, algorithm 6; ours: the choice of basis, several
 //! inputs and outputs, the merged rescale.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -19,14 +20,16 @@ use rayon::prelude::*;
 
 use super::evaluator::{check_same_scale, check_slots};
 use super::{DiagonalEncoding, DiagonalSource, Evaluator};
-use crate::ckks::Ciphertext;
 use crate::ckks::keys::KeyPurpose;
 use crate::ckks::linear::{DiagonalIdx, LinearTransform};
+use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
-use crate::ring::{Basis, Domain, Poly};
+use crate::ring::{Basis, CompactPoly, Domain, Poly, SumOfProducts};
 
-/// Diagonals of one inner product; bounds how many lazily encoded ones are alive per thread.
+/// Diagonals fetched at a time.
 const DIAGONALS_AT_ONCE: usize = 32;
+/// Bytes of lazily encoded diagonals that may wait to be multiplied.
+const LAZY_BYTES: usize = 256 << 20;
 
 /// The two parts of a ciphertext in the making, over any basis.
 type Pair = [Poly; 2];
@@ -80,6 +83,31 @@ fn add_pairs(a: Option<Pair>, b: Option<Pair>) -> Option<Pair> {
     }
 }
 
+/// Adds the products of diagonals, each with the number of its group, with the rotated inputs.
+fn add_products(
+    groups: &mut [Group],
+    places: &[(usize, DiagonalIdx)],
+    diagonals: &[Cow<Plaintext>],
+    babies: &BTreeMap<(usize, usize), Pair>,
+    basis: Basis,
+) {
+    let mut sums: Vec<SumOfProducts<CompactPoly, 2>> = groups
+        .iter_mut()
+        .map(|group| SumOfProducts {
+            sums: group.sum.take(),
+            terms: Vec::new(),
+        })
+        .collect();
+    for ((number, idx), diagonal) in places.iter().zip(diagonals) {
+        let rotated = babies[&(idx.input, idx.baby)].each_ref();
+        sums[*number].terms.push((diagonal.poly(), rotated));
+    }
+    SumOfProducts::run(basis, &mut sums);
+    for (group, sum) in groups.iter_mut().zip(sums) {
+        group.sum = sum.sums;
+    }
+}
+
 impl Evaluator {
     /// How [`Evaluator::linear_transform`] will ask for the diagonals of `shape` when it works at `level` on inputs of
     /// scale `input_scale`.
@@ -126,23 +154,54 @@ impl Evaluator {
         let mut groups: Vec<Group> = shape.groups().map(|diagonals| Group { diagonals, sum: None }).collect();
         for batch in batches {
             let babies = self.baby_rotations(inputs, shape, batch.clone(), encoding.basis)?;
-            groups
-                .par_iter_mut()
-                .try_for_each(|group| self.accumulate(group, &batch, &babies, diagonals, &encoding))?;
+            self.accumulate(&mut groups, &batch, &babies, diagonals, &encoding)?;
         }
         let babies = self.baby_rotations(inputs, shape, last.clone(), encoding.basis)?;
+        let mut outputs = Vec::with_capacity(shape.n_outputs());
+        let mut rest = groups.as_mut_slice();
+        while !rest.is_empty() {
+            let (groups, after) = rest.split_at_mut(self.groups_at_once(rest, encoding.basis));
+            self.accumulate(groups, &last, &babies, diagonals, &encoding)?;
+            outputs.extend(self.outputs(groups, shape, level, encoding.basis)?);
+            rest = after;
+        }
+        Ok(outputs)
+    }
+
+    /// How many groups, of whole outputs, to sum at a time: as many as fit the memory budget, those of one output at least.
+    fn groups_at_once(&self, groups: &[Group], basis: Basis) -> usize {
+        let fitting = self.transform_memory() / self.pair_bytes(basis);
+        let mut count = 0;
+        for output in groups.chunk_by(|a, b| a.diagonals[0].out == b.diagonals[0].out) {
+            if count > 0 && count + output.len() > fitting {
+                break;
+            }
+            count += output.len();
+        }
+        count
+    }
+
+    fn pair_bytes(&self, basis: Basis) -> usize {
+        2 * self.params().ring().limb_count(basis) * self.params().n() * size_of::<u64>()
+    }
+
+    /// The outputs whose groups' sums are complete.
+    fn outputs(
+        &self,
+        groups: &mut [Group],
+        shape: &LinearTransform,
+        level: usize,
+        basis: Basis,
+    ) -> Result<Vec<Ciphertext>> {
         groups
             .par_chunk_by_mut(|a, b| a.diagonals[0].out == b.diagonals[0].out)
             .map(|groups| {
-                groups
-                    .par_iter_mut()
-                    .try_for_each(|group| self.accumulate(group, &last, &babies, diagonals, &encoding))?;
                 let partial = if shape.has_chained_giants() {
-                    self.chained_giant_steps(shape, groups, encoding.basis)?
+                    self.chained_giant_steps(shape, groups, basis)?
                 } else {
                     groups
                         .par_iter_mut()
-                        .map(|group| self.giant_step(group, encoding.basis))
+                        .map(|group| self.giant_step(group, basis))
                         .try_reduce(Partial::default, |a, b| Ok(a.merge(b)))?
                 };
                 let parts = self.finish(partial);
@@ -193,7 +252,7 @@ impl Evaluator {
     /// Runs of inputs whose rotations fit the memory budget together; at least one input each.
     fn input_batches(&self, shape: &LinearTransform, basis: Basis) -> Vec<Range<usize>> {
         let uses = shape.baby_uses();
-        let pair_bytes = 2 * self.params().ring().limb_count(basis) * self.params().n() * size_of::<u64>();
+        let pair_bytes = self.pair_bytes(basis);
         let mut batches: Vec<Range<usize>> = Vec::new();
         let mut bytes = 0;
         for input in 0..shape.n_inputs() {
@@ -276,29 +335,36 @@ impl Evaluator {
         }
     }
 
-    /// Adds to a group's sum the products with the rotated inputs of a batch.
+    /// Adds to the groups' sums the products with the rotated inputs of a batch. All groups at once, so that the rotated inputs
+    /// are read from memory once.
     fn accumulate(
         &self,
-        group: &mut Group,
+        groups: &mut [Group],
         batch: &Range<usize>,
         babies: &BTreeMap<(usize, usize), Pair>,
         diagonals: &dyn DiagonalSource,
         encoding: &DiagonalEncoding,
     ) -> Result<()> {
-        let from = group.diagonals.partition_point(|idx| idx.input < batch.start);
-        let to = group.diagonals.partition_point(|idx| idx.input < batch.end);
-        for chunk in group.diagonals[from..to].chunks(DIAGONALS_AT_ONCE) {
-            let plaintexts: Vec<_> = chunk
-                .par_iter()
-                .map(|idx| diagonals.diagonal(*idx, encoding))
-                .collect::<Result<_>>()?;
-            let plaintexts: Vec<&Poly> = plaintexts.iter().map(|plaintext| &plaintext.poly).collect();
-            let rotated: Vec<[&Poly; 2]> = chunk
-                .iter()
-                .map(|idx| babies[&(idx.input, idx.baby)].each_ref())
-                .collect();
-            let products = Poly::inner_products(encoding.basis, &plaintexts, &rotated);
-            group.sum = add_pairs(group.sum.take(), Some(products));
+        let of_batch = |idx: &&DiagonalIdx| batch.contains(&idx.input);
+        let places: Vec<(usize, DiagonalIdx)> = groups
+            .iter()
+            .enumerate()
+            .flat_map(|(number, group)| group.diagonals.iter().filter(of_batch).map(move |idx| (number, *idx)))
+            .collect();
+        let mut fetched: Vec<Cow<Plaintext>> = Vec::with_capacity(places.len());
+        let (mut multiplied, mut lazy_bytes) = (0, 0);
+        for chunk in places.chunks(DIAGONALS_AT_ONCE) {
+            let fetch = |(_, idx): &(usize, DiagonalIdx)| diagonals.diagonal(*idx, encoding);
+            let found: Vec<_> = chunk.par_iter().map(fetch).collect::<Result<_>>()?;
+            let lazy = found.iter().filter(|diagonal| matches!(diagonal, Cow::Owned(_)));
+            lazy_bytes += lazy.map(|diagonal| diagonal.memory_bytes()).sum::<usize>();
+            fetched.extend(found);
+            let done = multiplied + fetched.len();
+            if lazy_bytes > LAZY_BYTES || done == places.len() {
+                add_products(groups, &places[multiplied..done], &fetched, babies, encoding.basis);
+                fetched.clear();
+                (multiplied, lazy_bytes) = (done, 0);
+            }
         }
         Ok(())
     }

@@ -57,11 +57,14 @@ impl Evaluator {
         }
         let scale = a.scale() * p.scale();
         self.check_scale("mul_plain", scale, a.level())?;
-        let parts = a
-            .parts
-            .iter()
-            .map(|part| Poly::inner_product(a.basis(), &[part], &[&p.poly]))
-            .collect();
+        let parts = match a.parts.as_slice() {
+            // both parts read the plaintext once
+            [body, mask] => Poly::inner_products(a.basis(), &[&p.poly], &[[body, mask]]).into(),
+            parts => parts
+                .iter()
+                .map(|part| Poly::inner_product(a.basis(), &[&p.poly], &[part]))
+                .collect(),
+        };
         Ok(Ciphertext::computed(parts, scale, a.slots()))
     }
 

@@ -61,7 +61,7 @@ impl PublicKey {
             part.add_assign(&noise(&self.params, basis, rng));
             parts.push(part);
         }
-        parts[0].add_assign(&plaintext.poly);
+        parts[0].add_compact(&plaintext.poly);
         Ok(Ciphertext::computed(parts, plaintext.scale, plaintext.slots))
     }
 }
@@ -76,7 +76,7 @@ impl SecretKey {
         let seed = rng.public_seed();
         let a = expand(&self.params, basis, &seed);
         let mut body = mask(&self.params, &a, &self.poly, rng);
-        body.add_assign(&plaintext.poly);
+        body.add_compact(&plaintext.poly);
         let (scale, slots) = (plaintext.scale, plaintext.slots);
         Ok(Ciphertext {
             parts: vec![body, a],
@@ -89,21 +89,25 @@ impl SecretKey {
     /// Decrypts a ciphertext of any number of parts: c_0 + s (c_1 + s (c_2 + ...)).
     #[must_use]
     pub fn decrypt(&self, ciphertext: &Ciphertext) -> Plaintext {
+        Plaintext {
+            poly: self.decrypt_poly(ciphertext).into(),
+            scale: ciphertext.scale,
+            slots: ciphertext.slots,
+        }
+    }
+
+    pub(super) fn decrypt_poly(&self, ciphertext: &Ciphertext) -> Poly {
         let basis = ciphertext.basis();
         let mut powers = vec![SecretPoly::new(self.poly.restricted(basis))];
         while powers.len() + 1 < ciphertext.parts.len() {
-            let next = Poly::inner_product(basis, &[&powers[powers.len() - 1]], &[&self.poly]);
+            let next = Poly::inner_product(basis, &[&*powers[powers.len() - 1]], &[&self.poly]);
             powers.push(SecretPoly::new(next));
         }
         let mut poly = ciphertext.parts[0].clone();
         for (part, power) in ciphertext.parts[1..].iter().zip(&powers) {
             poly.mul_add_assign(part, power);
         }
-        Plaintext {
-            poly,
-            scale: ciphertext.scale,
-            slots: ciphertext.slots,
-        }
+        poly
     }
 }
 

@@ -41,8 +41,12 @@ impl SecretKey {
         let noise = Zeroizing::new(uniform_signed(self.params.n(), bits, rng));
         let mut noise = SecretPoly::new(Poly::from_signed(self.params.ring(), ciphertext.basis(), &noise));
         noise.to_eval();
-        let mut plaintext = self.decrypt(ciphertext);
-        plaintext.poly.add_assign(&noise);
-        Ok(plaintext)
+        let mut poly = self.decrypt_poly(ciphertext);
+        poly.add_assign(&noise);
+        Ok(Plaintext {
+            poly: poly.into(),
+            scale: ciphertext.scale,
+            slots: ciphertext.slots,
+        })
     }
 }

@@ -131,7 +131,7 @@ impl SecretKey {
     /// # Errors
     /// [`crate::error::Error::LevelTooHigh`].
     pub fn relin_key(&self, level: usize, rng: &mut SecretRng) -> Result<KeySwitchKey> {
-        let square = SecretPoly::new(Poly::inner_product(self.poly.basis(), &[&self.poly], &[&self.poly]));
+        let square = SecretPoly::new(Poly::inner_product(self.poly.basis(), &[&*self.poly], &[&self.poly]));
         KeySwitchKey::generate(&self.params, &square, &self.poly, level, rng)
     }
 

@@ -7,16 +7,17 @@ use std::arch::x86_64::{
     __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_add_pd, _mm512_and_si512, _mm512_cmpgt_epu64_mask,
     _mm512_cvtepu64_pd, _mm512_cvttpd_epu64, _mm512_mask_add_epi64, _mm512_min_epu64, _mm512_mul_pd,
     _mm512_permutexvar_epi64, _mm512_set1_pd, _mm512_setr_epi64, _mm512_setzero_si512, _mm512_sll_epi64,
-    _mm512_srlv_epi64, _mm512_sub_epi64,
+    _mm512_srl_epi64, _mm512_srlv_epi64, _mm512_sub_epi64,
 };
+use std::ops::Range;
 
 use super::ConversionSource;
-use crate::ring::AutomorphismTable;
 use crate::ring::modulus::{Modulus, ShoupFactor};
 use crate::ring::simd::{
-    LANES, Prime, Row, factor, load, madd_high, madd_low, mul_high, rows, rows_mut, splat, store, subtract_if_above,
-    transpose,
+    LANES, Prime, Row, factor, load, load_few, madd_high, madd_low, mul_high, rows, rows_mut, splat, store,
+    subtract_if_above, transpose,
 };
+use crate::ring::{AutomorphismTable, CompactLimb};
 
 /// Products summed before a reduction: 14 high parts below 2^48 and 15 carries stay below 2^52 - 2^12.
 const TERMS: usize = 14;
@@ -206,44 +207,78 @@ fn load_tile(tile: &[Row; TILE]) -> [__m512i; TILE] {
     std::array::from_fn(|t| load(&tile[t]))
 }
 
-/// Column by column of [`COLUMNS`] words, a few terms at a time: partial sums wait reduced in `out`. Measured on 9 terms of 10
-/// limbs of 2^14 words: 2.3 ms with all 27 streams at once, 1.5 ms in two goes.
+/// The rows of a tile, repetitions put back.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn expand_tile(x: &CompactLimb, tile: usize) -> [__m512i; TILE] {
+    let last = x.n / (TILE * LANES) - 1;
+    let backwards = x.symmetry.mirrored && tile > last / 2;
+    let tile = if backwards { last - tile } else { tile };
+    let found = match x.symmetry.log_gap {
+        0 => load_tile(&tiles(x.words)[tile]),
+        1 => {
+            let [low, high] = rows(x.words).as_chunks().0[tile].each_ref().map(|row| load(row));
+            [low, low, high, high]
+        }
+        2 => [load(&rows(x.words)[tile]); TILE],
+        3 => [load(&rows(x.words)[tile / 2]); TILE],
+        log_gap => {
+            // fewer than eight words stand for a row of eight
+            let shift = log_gap - 3;
+            let first = (tile / 2 * LANES) >> shift;
+            let words = &x.words[first..first + (LANES >> shift).max(1)];
+            let lanes = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+            let lanes = _mm512_srl_epi64(lanes, _mm_cvtsi64_si128(i64::from(shift)));
+            [_mm512_permutexvar_epi64(lanes, load_few(words)); TILE]
+        }
+    };
+    if backwards {
+        let reversed = _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0);
+        std::array::from_fn(|t| _mm512_permutexvar_epi64(reversed, found[TILE - 1 - t]))
+    } else {
+        found
+    }
+}
+
+/// At most [`TERMS_AT_ONCE`] terms at a time: partial sums wait reduced in `out`, column by column of [`COLUMNS`] words. Measured
+/// on 9 terms of 10 limbs of 2^14 words: 2.3 ms with all 27 streams at once, 1.5 ms in two goes.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn inner_products<const OUTS: usize>(
     m: &Modulus,
     mut out: [&mut [u64]; OUTS],
-    x: &[&[u64]],
+    x: &[CompactLimb],
     y: &[[&[u64]; OUTS]],
+    columns: Range<usize>,
+    starts: bool,
 ) {
-    let n = out[0].len();
     let terms = x.len().div_ceil(x.len().div_ceil(TERMS_AT_ONCE).max(1)).max(1);
-    let columns = if terms == x.len() { n } else { COLUMNS.min(n) };
-    for start in (0..n).step_by(columns) {
-        let range = start / (TILE * LANES)..(start + columns).min(n) / (TILE * LANES);
+    let width = if terms == x.len() { columns.len() } else { COLUMNS };
+    for start in columns.clone().step_by(width.max(1)) {
+        let range = start / (TILE * LANES)..(start + width).min(columns.end) / (TILE * LANES);
         for (group, (x, y)) in x.chunks(terms).zip(y.chunks(terms)).enumerate() {
             for tile in range.clone() {
-                add_products(m, &mut out, x, y, tile, group == 0);
+                add_products(m, &mut out, x, y, tile, starts && group == 0);
             }
         }
     }
 }
 
-/// One tile of at most [`TERMS`] products, added to what is in `out` unless they are the `first`.
+/// One tile of at most [`TERMS`] products, added to what is in `out` unless it `starts`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn add_products<const OUTS: usize>(
     m: &Modulus,
     out: &mut [&mut [u64]; OUTS],
-    x: &[&[u64]],
+    x: &[CompactLimb],
     y: &[[&[u64]; OUTS]],
     tile: usize,
-    first: bool,
+    starts: bool,
 ) {
     let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
     let mut high = [[zero; TILE]; OUTS];
     let mut low = [[zero; TILE]; OUTS];
     for (x, y) in x.iter().zip(y) {
-        let x = load_tile(&tiles(x)[tile]);
+        let x = expand_tile(x, tile);
         for o in 0..OUTS {
             let y = load_tile(&tiles(y[o])[tile]);
             for t in 0..TILE {
@@ -255,7 +290,7 @@ fn add_products<const OUTS: usize>(
     for (o, out) in out.iter_mut().enumerate() {
         let out = &mut rows_mut(out).as_chunks_mut::<TILE>().0[tile];
         for t in 0..TILE {
-            let before = if first { zero } else { load(&out[t]) };
+            let before = if starts { zero } else { load(&out[t]) };
             let low = _mm512_add_epi64(low[o][t], before);
             store(&mut out[t], prime.reduce_wide(high[o][t], low, radix));
         }

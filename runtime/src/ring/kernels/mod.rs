@@ -7,8 +7,10 @@
 mod ifma;
 mod portable;
 
+use std::ops::Range;
+
 use super::modulus::{Modulus, ShoupFactor};
-use super::{AutomorphismTable, Backend};
+use super::{AutomorphismTable, Backend, CompactLimb};
 
 /// One source prime of a base conversion.
 #[derive(Debug, Clone)]
@@ -59,8 +61,17 @@ kernels! {
     fn lift(m: &Modulus, out: &mut [u64], x: &[u64], source: &Modulus);
     /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
     fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable);
-    /// Ensures: `out[o][i] = sum_d x[d][i] * y[d][o][i] (mod q)`, reduced once per 14 terms.
-    fn inner_products[OUTS](m: &Modulus, out: [&mut [u64]; OUTS], x: &[&[u64]], y: &[[&[u64]; OUTS]]);
+    /// Requires: columns in whole blocks of 64.
+    /// Ensures:  `out[o][i] = before + sum_d x[d][i] * y[d][o][i] (mod q)` for i in `columns`, where before is 0 if it `starts`,
+    ///           else `out[o][i]`.
+    fn inner_products[OUTS](
+        m: &Modulus,
+        out: [&mut [u64]; OUTS],
+        x: &[CompactLimb],
+        y: &[[&[u64]; OUTS]],
+        columns: Range<usize>,
+        starts: bool,
+    );
     /// First half of a base conversion, in place: limbs to `y_0..y_{k-1}`, and the rounded quotients v (see `convert`).
     fn scale_and_round(sources: &[ConversionSource], limbs: &mut [&mut [u64]], quotients: &mut [u64]);
     /// Requires: rows below 2^50, as many as weights; weights in [0, q).

@@ -1,8 +1,10 @@
 //! Scalar forms of the limb loops; contracts in the parent module.
 
+use std::ops::Range;
+
 use super::ConversionSource;
-use crate::ring::AutomorphismTable;
 use crate::ring::modulus::{Modulus, ShoupFactor};
+use crate::ring::{AutomorphismTable, CompactLimb};
 
 pub(super) fn add(m: &Modulus, x: &mut [u64], y: &[u64]) {
     for (x, &y) in x.iter_mut().zip(y) {
@@ -82,17 +84,19 @@ pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
 pub(super) fn inner_products<const OUTS: usize>(
     m: &Modulus,
     out: [&mut [u64]; OUTS],
-    x: &[&[u64]],
+    x: &[CompactLimb],
     y: &[[&[u64]; OUTS]],
+    columns: Range<usize>,
+    starts: bool,
 ) {
     for (o, out) in out.into_iter().enumerate() {
-        for (i, out) in out.iter_mut().enumerate() {
-            let sum: u128 = x
+        for i in columns.clone() {
+            let before = if starts { 0 } else { u128::from(out[i]) };
+            let products = x
                 .iter()
                 .zip(y)
-                .map(|(x, y)| u128::from(x[i]) * u128::from(y[o][i]))
-                .sum();
-            *out = m.reduce_wide(sum);
+                .map(|(x, y)| u128::from(x.word(i)) * u128::from(y[o][i]));
+            out[i] = m.reduce_wide(before + products.sum::<u128>());
         }
     }
 }

@@ -117,7 +117,9 @@ fn sums_of_products_match_wide_arithmetic() {
                 let x_limbs: Vec<&[u64]> = x.iter().map(Vec::as_slice).collect();
                 let pairs: Vec<[&[u64]; 2]> = y.iter().zip(&x).map(|(y, x)| [y.as_slice(), x.as_slice()]).collect();
                 let (mut first, mut second) = (vec![0; N], vec![0; N]);
-                inner_products(family, m, [&mut first, &mut second], &x_limbs, &pairs);
+                let factors: Vec<CompactLimb> = x_limbs.iter().map(|x| CompactLimb::dense(x)).collect();
+                let outs = [&mut first, &mut second].map(|out: &mut Vec<u64>| out.as_mut_slice());
+                inner_products(family, m, outs, &factors, &pairs, 0..N, true);
                 let weights: Vec<u64> = y.iter().map(|y| y[3]).collect();
                 let mut weighted = vec![0; N];
                 weighted_sum(family, m, &mut weighted, &x_limbs, &weights);

@@ -23,7 +23,7 @@ const BLOCK: usize = SQUARE * SQUARE;
 pub(crate) const LOG_N_RANGE: std::ops::RangeInclusive<u32> = 6..=17;
 
 /// The place of bit-reversed position `s` in evaluation order; its own inverse.
-fn transpose_in_block(s: usize) -> usize {
+pub(crate) fn transpose_in_block(s: usize) -> usize {
     s / BLOCK * BLOCK + s % SQUARE * SQUARE + s / SQUARE % SQUARE
 }
 

@@ -11,6 +11,7 @@ pub struct NttTable {
     modulus: Modulus,
     n: usize,
     root: u64,
+    backend: Backend,
     twiddles: Twiddles,
 }
 
@@ -38,6 +39,17 @@ impl NttTable {
         let root = modulus
             .primitive_root(two_n)
             .ok_or(RingError::NotNttFriendly { modulus: q, two_n })?;
+        Ok(Self::with_root(modulus, n, root, backend))
+    }
+
+    /// Tables for polynomials in `X^(N/n)` of this ring: of size `n`, the root being `psi^(N/n)`.
+    pub(crate) fn for_subring(&self, n: usize) -> Self {
+        assert!(LOG_N_RANGE.contains(&n.trailing_zeros()) && n <= self.n);
+        let root = self.modulus.pow(self.root, (self.n / n) as u64);
+        Self::with_root(self.modulus, n, root, self.backend)
+    }
+
+    fn with_root(modulus: Modulus, n: usize, root: u64, backend: Backend) -> Self {
         let powers: Vec<u64> = std::iter::successors(Some(1), |&p| Some(modulus.mul(p, root)))
             .take(n)
             .collect();
@@ -46,12 +58,13 @@ impl NttTable {
             Backend::Ifma(token) => Twiddles::Ifma(ifma::Twiddles::new(token, &modulus, &powers)),
             _ => Twiddles::Portable(portable::Twiddles::new(&modulus, &powers)),
         };
-        Ok(Self {
+        Self {
             modulus,
             n,
             root,
+            backend,
             twiddles,
-        })
+        }
     }
 
     /// The prime.
