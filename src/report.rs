@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aphelion_passes::pipeline::PassReport;
 use aphelion_runtime::ckks::params::{Parameters, SecretDistribution, Security};
-use aphelion_runtime::exec::Schedule;
+use aphelion_runtime::exec::{MemoryUse, Schedule, Server};
 use aphelion_runtime::plan::{Counts, Plan};
 use serde::Serialize;
 
@@ -75,6 +75,30 @@ impl Keys {
         Self {
             count: keys.len() + 2 * encapsulation.iter().count(),
             bytes: keys.iter().map(|(_, level)| bytes(*level)).sum::<u64>() + to_and_back,
+        }
+    }
+}
+
+/// Memory of a process that evaluates, as foreseen before it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// What the server takes, by use.
+    #[serde(flatten)]
+    pub server: MemoryUse,
+    /// What all weights would take if every one were encoded ahead.
+    pub all_weights: u64,
+    /// Everything: what the process had before, and the server.
+    pub predicted_rss: u64,
+}
+
+impl Memory {
+    /// Memory of a server in a process that had `before` bytes without it.
+    #[must_use]
+    pub fn new(server: &Server, before: u64) -> Self {
+        Self {
+            server: server.memory(),
+            all_weights: server.weights().all_bytes(),
+            predicted_rss: before + server.memory().total(),
         }
     }
 }
@@ -171,8 +195,8 @@ pub struct InferReport {
     pub samples: usize,
     /// What ranges were taken from.
     pub calibration: Calibration,
-    /// Bytes of plaintexts encoded ahead.
-    pub encoded_bytes: u64,
+    /// Memory by use, as foreseen.
+    pub memory: Memory,
     /// Bytes of one sample's inputs as they are sent.
     pub upload_bytes: usize,
     /// Bytes of one sample's results as they are sent.

@@ -35,6 +35,22 @@ pub enum Error {
         /// The secret distribution, in words.
         secret: String,
     },
+    /// Less memory is allowed than is needed even without encoding any weight ahead.
+    #[error("about {} MiB are needed at least, {} MiB are allowed: raise the limit", needed >> 20, allowed >> 20)]
+    NotEnoughMemory {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes allowed.
+        allowed: u64,
+    },
+    /// The caller stopped an evaluation.
+    #[error("stopped after {done} of {total} instructions")]
+    Interrupted {
+        /// Instructions that were done.
+        done: usize,
+        /// Instructions of the program.
+        total: usize,
+    },
     /// The security table has no row that covers these parameters.
     #[error("the security table has no row for N = 2^{log_n} and {secret}: choose a listed combination")]
     SecurityUnknown {

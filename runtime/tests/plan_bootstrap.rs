@@ -1,11 +1,14 @@
 //! Plans that bootstrap: run on ciphertexts, read back from bytes, and refused where they do not hold together.
 
+use std::ops::ControlFlow;
+
+use aphelion_runtime::ckks::Ciphertext;
 use aphelion_runtime::ckks::boot::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
 use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyRequest};
 use aphelion_runtime::ckks::params::Security;
 use aphelion_runtime::client::Client;
 use aphelion_runtime::error::Error;
-use aphelion_runtime::exec::{Server, ServerOptions};
+use aphelion_runtime::exec::{Evaluation, Progress, Server, ServerOptions};
 use aphelion_runtime::plan::container::{Container, Section, write};
 use aphelion_runtime::plan::{
     BootstrapKind, Bootstrapping, ClientPart, ConstantWriter, Counts, Digit, InputPort, Instruction, ModelInfo, Op,
@@ -155,17 +158,116 @@ fn programs_with_bootstraps_run() {
     let inputs = client.encrypt(&secret, &sample(), &mut rng).unwrap();
     let result = server.evaluate(&inputs, &|_| ()).unwrap();
     let again = server.evaluate(&inputs, &|_| ()).unwrap();
-    let bytes = |evaluation: &aphelion_runtime::exec::Evaluation| -> Vec<Vec<u8>> {
-        let outputs = evaluation.outputs.iter();
-        outputs.map(|output| output.to_bytes(client.params())).collect()
-    };
-    assert_eq!(bytes(&result), bytes(&again));
+    assert_eq!(bytes_of(&client, &result), bytes_of(&client, &again));
     let outputs = client.decrypt(&secret, &result.outputs).unwrap();
     let power = |exponent: i32, values: &[f64]| values.iter().map(|x| x.powi(exponent)).collect::<Vec<_>>();
     let expected = [power(2, &sample()[0]), power(4, &sample()[1])];
     for (found, expected) in outputs.iter().flatten().zip(expected.iter().flatten()) {
         assert!((found - expected).abs() < 1e-4, "{found} instead of {expected}");
     }
+}
+
+/// A server of the sample plan, and encrypted inputs.
+fn served(seed: u8) -> (Server, Client, Vec<Ciphertext>) {
+    let plan = plan();
+    let client = Client::new(plan.client().clone()).unwrap();
+    let mut rng = SecretRng::from_seed([seed; 32]);
+    let secret = client.secret_key(&mut rng);
+    let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
+    let inputs = client.encrypt(&secret, &sample(), &mut rng).unwrap();
+    let server = Server::new(plan, keys, &ServerOptions::default()).unwrap();
+    (server, client, inputs)
+}
+
+fn bytes_of(client: &Client, evaluation: &Evaluation) -> Vec<Vec<u8>> {
+    let outputs = evaluation.outputs.iter();
+    outputs.map(|output| output.to_bytes(client.params())).collect()
+}
+
+#[test]
+fn a_stopped_evaluation_goes_on_from_its_checkpoint() {
+    let (server, client, inputs) = served(9);
+    let expected = bytes_of(&client, &server.evaluate(&inputs, &|_| ()).unwrap());
+    let total = server.plan().program().instructions.len();
+    for (threads, stop_after) in [(1, 3), (1, 9), (2, 8), (3, 10), (2, total)] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sample.ckpt");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let stop = |progress: Progress| match progress.done {
+            done if done >= stop_after => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let stopped = pool
+            .install(|| server.evaluate_resumably(&inputs, &file, &stop))
+            .err()
+            .unwrap();
+        assert!(
+            matches!(stopped, Error::Interrupted { total: n, .. } if n == total),
+            "{stopped}"
+        );
+        let go_on = |_: Progress| ControlFlow::Continue(());
+        let resumed = server.evaluate_resumably(&inputs, &file, &go_on).unwrap();
+        assert_eq!(bytes_of(&client, &resumed), expected);
+        let profile = &resumed.profile;
+        assert_eq!(profile.restored + profile.timings.len(), total);
+        assert!(
+            profile.restored > 0 || stop_after < 9,
+            "{stop_after}: a bootstrap was done"
+        );
+        // The end is a state as well.
+        let finished = server.evaluate_resumably(&inputs, &file, &go_on).unwrap();
+        assert_eq!(bytes_of(&client, &finished), expected);
+        assert_eq!(finished.profile.restored, total);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn foreign_and_damaged_checkpoints_are_refused() {
+    let (server, _, inputs) = served(10);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sample.ckpt");
+    let go_on = |_: Progress| ControlFlow::Continue(());
+    let stop = |progress: Progress| match progress.done {
+        done if done >= 9 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let refused = |server: &Server, inputs: &[Ciphertext]| {
+        server
+            .evaluate_resumably(inputs, &file, &go_on)
+            .err()
+            .unwrap()
+            .to_string()
+    };
+    assert!(server.evaluate_resumably(&inputs, &file, &stop).is_err());
+    let (other, _, other_inputs) = served(11);
+    assert!(refused(&other, &inputs).contains("another set of keys"));
+    assert!(refused(&server, &other_inputs).contains("another input"));
+    let bytes = std::fs::read(&file).unwrap();
+    for position in [0, 9, 20, 60, 90, 108, 113, bytes.len() / 2, bytes.len() - 1] {
+        let mut damaged = bytes.clone();
+        damaged[position] ^= 1;
+        std::fs::write(&file, damaged).unwrap();
+        refused(&server, &inputs);
+    }
+    for length in [0, 7, 111, bytes.len() - 1] {
+        std::fs::write(&file, &bytes[..length]).unwrap();
+        refused(&server, &inputs);
+    }
+    // A state that claims an instruction whose operands are yet to come, with the checksum that belongs to it.
+    let mut early = bytes[..bytes.len() - 32].to_vec();
+    let total = server.plan().program().instructions.len();
+    early[112 + (total - 1) / 8] |= 1 << ((total - 1) % 8);
+    let hash = blake3::hash(&early);
+    early.extend_from_slice(hash.as_bytes());
+    std::fs::write(&file, early).unwrap();
+    let message = refused(&server, &inputs);
+    assert!(
+        message.contains("missing") || message.contains("before what it needs"),
+        "{message}"
+    );
+    std::fs::write(&file, bytes).unwrap();
+    assert!(server.evaluate_resumably(&inputs, &file, &go_on).is_ok());
 }
 
 #[test]

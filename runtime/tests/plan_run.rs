@@ -234,6 +234,18 @@ fn largest_error(found: &[Vec<f64>], expected: &[Vec<f64>]) -> f64 {
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
+/// Memory for this many bytes of weights beside everything else.
+fn within(plan: &Plan, weight_bytes: u64) -> ServerOptions {
+    let client = Client::new(plan.client().clone()).unwrap();
+    let mut rng = SecretRng::from_seed([1; 32]);
+    let secret = client.secret_key(&mut rng);
+    let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
+    let server = Server::new(plan.clone(), keys, &ServerOptions::default()).unwrap();
+    ServerOptions {
+        memory_bytes: server.memory().without_weights() + weight_bytes,
+    }
+}
+
 fn run(plan: &Plan, slots: usize, options: &ServerOptions) -> (f64, Vec<Vec<f64>>) {
     let client = Client::new(plan.client().clone()).unwrap();
     let mut rng = SecretRng::from_seed([1; 32]);
@@ -269,7 +281,7 @@ fn every_op_agrees_with_cleartext_at_a_small_ring() {
         let plan = plan(parameters(10, Security::None), slots);
         let (error, ahead) = run(&plan, slots, &ServerOptions::default());
         assert!(error < 1e-6, "{slots} slots: error {error}");
-        let (_, lazy) = run(&plan, slots, &ServerOptions { weight_bytes: 0 });
+        let (_, lazy) = run(&plan, slots, &within(&plan, 0));
         assert_eq!(ahead, lazy, "encoding ahead or just in time gives the same bits");
     }
 }
@@ -304,14 +316,17 @@ fn memory_for_weights_is_bounded() {
     let secret = client.secret_key(&mut rng);
     let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
     let ahead = |weight_bytes: u64| {
-        let server = Server::new(plan.clone(), keys.clone(), &ServerOptions { weight_bytes }).unwrap();
+        let server = Server::new(plan.clone(), keys.clone(), &within(&plan, weight_bytes)).unwrap();
         let weights = server.weights();
-        assert!(weights.bytes() <= weight_bytes);
+        assert!(weights.bytes() <= weight_bytes && weights.bytes() <= weights.all_bytes());
+        assert_eq!(server.memory().weights, weights.bytes());
         (weights.n_ahead(), weights.n_plaintexts(), weights.bytes())
     };
     assert_eq!(ahead(0), (0, 10, 0));
-    let (all, of, bytes) = ahead(u64::MAX);
+    let (all, of, bytes) = ahead(1 << 40);
     assert_eq!((all, of), (10, 10));
+    let too_little = Server::new(plan.clone(), keys.clone(), &ServerOptions { memory_bytes: 1 << 20 });
+    assert!(matches!(too_little.err().unwrap(), Error::NotEnoughMemory { allowed, .. } if allowed == 1 << 20));
     let (some, all, _) = ahead(bytes / 2);
     assert!(some > 0 && some < all, "{some} of {all}");
     let server = Server::new(plan.clone(), keys, &ServerOptions::default()).unwrap();

@@ -12,12 +12,12 @@ use aphelion::driver::metrics::Decision;
 use aphelion::driver::model::Model;
 use aphelion::driver::{DriverError, data, roles};
 use aphelion::report::InferReport;
-use aphelion_runtime::exec::{ServerOptions, write_trace};
+use aphelion_runtime::exec::write_trace;
 use clap::Args;
 
 use super::decrypt::write_outputs;
 use super::options::CompileArgs;
-use super::output::{Output, bytes, optional, pairs, seconds, table};
+use super::output::{Output, bytes, memory, optional, pairs, seconds, table};
 use super::parse;
 
 const EXAMPLES: &str = "\
@@ -44,9 +44,9 @@ pub(super) struct Infer {
     /// One class per sample, to count right predictions.
     #[arg(long, value_name = "FILE.npz:y")]
     labels: Option<String>,
-    /// Memory for weights encoded ahead; the rest is encoded at every use.
-    #[arg(long, value_name = "SIZE", default_value = "8G", value_parser = parse::size)]
-    weight_memory: u64,
+    /// Memory for the process; what is free unless given. Weights that find no room are encoded at every use.
+    #[arg(long, value_name = "SIZE", value_parser = parse::size)]
+    max_memory: Option<u64>,
     /// Writes a trace for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -80,9 +80,7 @@ impl Infer {
             samples: &samples,
             labels: labels.as_deref(),
             calibration,
-            options: ServerOptions {
-                weight_bytes: self.weight_memory,
-            },
+            max_memory: self.max_memory,
         };
         let inference = infer(&job, &mut roles::random_source(self.seed)?, output)?;
         if let Some(path) = &self.output {
@@ -167,9 +165,10 @@ fn text(report: &InferReport) -> String {
         (
             "memory",
             format!(
-                "{} at most, {} of it encoded weights; {} up, {} down per sample",
+                "{} at most (predicted {}: {}); {} up, {} down per sample",
                 optional(report.peak_rss_bytes.map(bytes)),
-                bytes(report.encoded_bytes),
+                bytes(report.memory.predicted_rss),
+                memory(&report.memory),
                 bytes(report.upload_bytes as u64),
                 bytes(report.download_bytes as u64)
             ),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use aphelion::driver::Observer;
+use aphelion::report::Memory;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -146,6 +147,22 @@ pub(super) fn bytes(value: u64) -> String {
     } else {
         format!("{size:.1} {}", UNITS[unit])
     }
+}
+
+/// Memory by use.
+pub(super) fn memory(memory: &Memory) -> String {
+    let server = &memory.server;
+    let weights = match server.weights {
+        some if some < memory.all_weights => format!("{} of {}", bytes(some), bytes(memory.all_weights)),
+        all => bytes(all),
+    };
+    format!(
+        "keys {}, bootstraps {}, weights {weights}, ciphertexts {}, work {}",
+        bytes(server.keys),
+        bytes(server.bootstraps),
+        bytes(server.ciphertexts),
+        bytes(server.working)
+    )
 }
 
 /// A value that may be unknown.

@@ -5,21 +5,23 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use aphelion::driver::machine::peak_rss_bytes;
+use aphelion::driver::machine::{peak_rss_bytes, rss_bytes};
 use aphelion::driver::metrics::median;
 use aphelion::driver::{DriverError, roles};
-use aphelion_runtime::exec::{ServerOptions, write_trace};
+use aphelion::report::Memory;
+use aphelion_runtime::exec::write_trace;
 use aphelion_runtime::plan::{Bundle, Counts, Direction, Plan};
 use clap::Args;
 use serde::Serialize;
 
-use super::output::{Output, seconds};
+use super::output::{Output, bytes, memory, optional, seconds};
 use super::parse;
 
 const EXAMPLES: &str = "\
 Examples:
   aphelion run model.aph --keys S/ --input x.ct -o y.ct
-  aphelion run model.aph --keys S/ --input x.ct -o y.ct --trace trace.json --threads 8";
+  aphelion run model.aph --keys S/ --input x.ct -o y.ct --trace trace.json --threads 8
+  aphelion run deep.aph --keys S/ --input x.ct -o y.ct --max-memory 16G --checkpoint state/";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -36,9 +38,12 @@ pub(super) struct Run {
     /// Encrypted results.
     #[arg(short, long, value_name = "y.ct")]
     output: PathBuf,
-    /// Memory for weights encoded ahead; the rest is encoded at every use.
-    #[arg(long, value_name = "SIZE", default_value = "8G", value_parser = parse::size)]
-    weight_memory: u64,
+    /// Memory for the process; what is free unless given. Weights that find no room are encoded at every use.
+    #[arg(long, value_name = "SIZE", value_parser = parse::size)]
+    max_memory: Option<u64>,
+    /// Keeps the state in this folder, after every bootstrap; a run that was stopped goes on from there.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
     /// Writes a trace for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -49,7 +54,7 @@ struct Report {
     samples: usize,
     evaluate_s: f64,
     counts: Counts,
-    encoded_bytes: u64,
+    memory: Memory,
     threads: usize,
     peak_rss_bytes: Option<u64>,
 }
@@ -58,14 +63,15 @@ impl Run {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
         let plan = Plan::open(&self.plan).map_err(DriverError::in_file(&self.plan))?;
         let id = plan.client().id()?;
-        let options = ServerOptions {
-            weight_bytes: self.weight_memory,
-        };
-        let server = roles::open_server(plan, &self.keys, &options, output)?;
+        let before = rss_bytes().unwrap_or(0);
+        let server = roles::open_server(plan, &self.keys, self.max_memory, output)?;
         let inputs = Bundle::read(server.params(), id, Direction::Inputs, &self.input)
             .map_err(DriverError::in_file(&self.input))?;
-        let (results, profiles) = roles::run(&server, &inputs, output)?;
+        let (results, profiles) = roles::run(&server, &inputs, self.checkpoint.as_deref(), output)?;
         results.write(server.params(), &self.output)?;
+        if let Some(folder) = &self.checkpoint {
+            roles::remove_checkpoints(folder, inputs.samples.len())?;
+        }
         if let Some(path) = &self.trace {
             let file = File::create(path).with_context(|| path.display().to_string())?;
             write_trace(&mut BufWriter::new(file), server.plan(), &profiles)?;
@@ -74,17 +80,20 @@ impl Run {
             samples: profiles.len(),
             evaluate_s: median(profiles.iter().map(|profile| profile.wall.as_secs_f64()).collect()),
             counts: Counts::of_program(server.plan().program()),
-            encoded_bytes: server.weights().bytes(),
+            memory: Memory::new(&server, before),
             threads: rayon::current_num_threads(),
             peak_rss_bytes: peak_rss_bytes(),
         };
         output.report(&report, |report| {
             format!(
-                "{}: {} samples, {} each on {} threads",
+                "{}: {} samples, {} each on {} threads\nmemory: {} at most (predicted {}: {})",
                 self.output.display(),
                 report.samples,
                 seconds(report.evaluate_s),
-                report.threads
+                report.threads,
+                optional(report.peak_rss_bytes.map(bytes)),
+                bytes(report.memory.predicted_rss),
+                memory(&report.memory)
             )
         })
     }

@@ -93,6 +93,7 @@ impl DriverError {
                     | RuntimeError::MissingRelinKey { .. }
                     | RuntimeError::MissingEncapsulationKeys { .. }
                     | RuntimeError::KeyLevelTooLow { .. }
+                    | RuntimeError::NotEnoughMemory { .. }
                     | RuntimeError::Io { .. }
             ),
         }

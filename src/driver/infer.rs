@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use aphelion_ir::nn::Interpreter;
 use aphelion_runtime::client::Client;
-use aphelion_runtime::exec::{Profile, Server, ServerOptions};
+use aphelion_runtime::exec::{Profile, Server};
 use aphelion_runtime::plan::Counts;
 use aphelion_runtime::ring::SecretRng;
 
 use super::compile::Compilation;
 use super::data::Sample;
 use super::error::Result;
-use super::machine::peak_rss_bytes;
+use super::machine::{peak_rss_bytes, rss_bytes};
 use super::metrics::{Decision, accuracy, agreement, error_stats, median};
 use super::model::Model;
 use super::observer::Observer;
-use super::roles::timed;
-use crate::report::{Calibration, InferReport, Keys, Params, Times, depth};
+use super::roles::{server_options, timed};
+use crate::report::{Calibration, InferReport, Keys, Memory, Params, Times, depth};
 
 /// Results of an encrypted inference.
 pub struct Inference {
@@ -42,8 +42,8 @@ pub struct Job<'a> {
     pub labels: Option<&'a [usize]>,
     /// What ranges were taken from.
     pub calibration: Calibration,
-    /// Bytes for weights encoded ahead.
-    pub options: ServerOptions,
+    /// Bytes that the process may take; all that is free unless given.
+    pub max_memory: Option<u64>,
 }
 
 /// Runs the job.
@@ -52,6 +52,8 @@ pub struct Job<'a> {
 /// When a sample does not fit, an instruction fails, or the clear model cannot be computed.
 pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Result<Inference> {
     let plan = &job.compilation.plan;
+    let before = rss_bytes().unwrap_or(0);
+    let options = server_options(job.max_memory);
     observer.stage("making keys");
     let client = Client::new(plan.client().clone())?;
     let ((secret, keys), keygen) = timed(|| {
@@ -60,7 +62,7 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
         Ok((secret, keys))
     })?;
     observer.stage("encoding weights");
-    let (server, encode) = timed(|| Ok(Server::new(plan.clone(), keys, &job.options)?))?;
+    let (server, encode) = timed(|| Ok(Server::new(plan.clone(), keys, &options)?))?;
 
     let mut times = Times {
         compile: job.compilation.seconds,
@@ -135,7 +137,7 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
             .map(|labels| accuracy(decision, labels, &clear_first, &encrypted_first)),
         samples: job.samples.len(),
         calibration: job.calibration.clone(),
-        encoded_bytes: server.weights().bytes(),
+        memory: Memory::new(&server, before),
         upload_bytes,
         download_bytes,
         layers_s: layers

@@ -4,7 +4,8 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use aphelion_runtime::ckks::keys::{EvaluationKeys, SecretKey};
@@ -17,6 +18,7 @@ use aphelion_runtime::ring::SecretRng;
 
 use super::data::Sample;
 use super::error::{DriverError, Result};
+use super::machine::{rss_bytes, usable_memory_bytes};
 use super::observer::Observer;
 
 /// Name of the secret key within the client's folder.
@@ -108,18 +110,30 @@ pub fn encrypt(client: &Client, secret: &SecretKey, samples: &[Sample], rng: &mu
     })
 }
 
-/// A server for `plan` with the evaluation keys in `folder`.
+/// Options of a server that keeps the whole process within `max_memory` bytes, or within what the machine has free. To be
+/// called before keys are read or made.
+#[must_use]
+pub fn server_options(max_memory: Option<u64>) -> ServerOptions {
+    let allowed = max_memory.or_else(usable_memory_bytes).unwrap_or(u64::MAX);
+    ServerOptions {
+        memory_bytes: allowed.saturating_sub(rss_bytes().unwrap_or(0)),
+    }
+}
+
+/// A server for `plan` with the evaluation keys in `folder`, in a process that shall keep within `max_memory` bytes: all that
+/// is free unless given.
 ///
 /// # Errors
 /// When the keys cannot be read or do not serve the plan.
-pub fn open_server(plan: Plan, folder: &Path, options: &ServerOptions, observer: &dyn Observer) -> Result<Server> {
+pub fn open_server(plan: Plan, folder: &Path, max_memory: Option<u64>, observer: &dyn Observer) -> Result<Server> {
     observer.stage("reading keys");
+    let options = server_options(max_memory);
     let params = Parameters::new(plan.client().parameters.clone())?;
     let path = folder.join(EVALUATION_KEYS);
     let file = File::open(&path).map_err(|source| DriverError::io(&path, source))?;
     let keys = EvaluationKeys::read_from(&params, &mut BufReader::new(file)).map_err(DriverError::in_file(&path))?;
     observer.stage("encoding weights");
-    Server::new(plan, keys, options).map_err(|error| match error {
+    Server::new(plan, keys, &options).map_err(|error| match error {
         RuntimeError::MissingRotationKey { .. }
         | RuntimeError::MissingConjugationKey { .. }
         | RuntimeError::MissingRelinKey { .. }
@@ -129,16 +143,32 @@ pub fn open_server(plan: Plan, folder: &Path, options: &ServerOptions, observer:
     })
 }
 
-/// Evaluates every sample of a bundle.
+/// Evaluates every sample of a bundle. With a folder for checkpoints, a run that was stopped goes on where it was;
+/// [`remove_checkpoints`] when the results are safe.
 ///
 /// # Errors
-/// When a ciphertext is not what the plan takes, or an instruction fails.
-pub fn run(server: &Server, inputs: &Bundle, observer: &dyn Observer) -> Result<(Bundle, Vec<Profile>)> {
+/// When a ciphertext is not what the plan takes, or an instruction fails; when a checkpoint cannot be written or read, or
+/// belongs to another run.
+pub fn run(
+    server: &Server,
+    inputs: &Bundle,
+    checkpoints: Option<&Path>,
+    observer: &dyn Observer,
+) -> Result<(Bundle, Vec<Profile>)> {
+    if let Some(folder) = checkpoints {
+        std::fs::create_dir_all(folder).map_err(|source| DriverError::io(folder, source))?;
+    }
     let mut samples = Vec::with_capacity(inputs.samples.len());
     let mut profiles = Vec::with_capacity(inputs.samples.len());
     for (number, ciphertexts) in inputs.samples.iter().enumerate() {
         observer.stage(&format!("evaluating sample {} of {}", number + 1, inputs.samples.len()));
-        let evaluation = server.evaluate(ciphertexts, &|progress| observer.progress(progress.fraction))?;
+        let evaluation = match checkpoints {
+            None => server.evaluate(ciphertexts, &|progress| observer.progress(progress.fraction))?,
+            Some(folder) => server.evaluate_resumably(ciphertexts, &checkpoint(folder, number), &|progress| {
+                observer.progress(progress.fraction);
+                ControlFlow::Continue(())
+            })?,
+        };
         samples.push(evaluation.outputs);
         profiles.push(evaluation.profile);
     }
@@ -148,6 +178,25 @@ pub fn run(server: &Server, inputs: &Bundle, observer: &dyn Observer) -> Result<
         samples,
     };
     Ok((results, profiles))
+}
+
+/// File of a sample's checkpoint.
+fn checkpoint(folder: &Path, sample: usize) -> PathBuf {
+    folder.join(format!("sample-{sample}.checkpoint"))
+}
+
+/// Removes the checkpoints of a run of this many samples.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub fn remove_checkpoints(folder: &Path, samples: usize) -> Result<()> {
+    for path in (0..samples).map(|sample| checkpoint(folder, sample)) {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(DriverError::io(&path, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Decrypts results: for every sample, the values of every output. With `flooding`, noise uniform in

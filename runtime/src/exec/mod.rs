@@ -5,8 +5,11 @@
 //! Invariant: results do not depend on the number of threads.
 //!
 //! Reading order: [`schedule`] (dependencies, lifetimes), [`weights`] (plaintexts, encoded ahead or just in time),
-//! [`server`] (a plan ready to run), `run` (one evaluation), [`profile`] (what it took), [`trace`] (for Perfetto).
+//! [`memory`] (what is needed), [`server`] (a plan ready to run), `checkpoint` (states in files), `run` (one evaluation),
+//! [`profile`] (what it took), [`trace`] (for Perfetto).
 
+mod checkpoint;
+pub mod memory;
 pub mod profile;
 mod run;
 pub mod schedule;
@@ -14,6 +17,7 @@ pub mod server;
 pub mod trace;
 pub mod weights;
 
+pub use memory::MemoryUse;
 pub use profile::{OpTiming, Profile, Progress};
 pub use schedule::Schedule;
 pub use server::{Evaluation, Server, ServerOptions};

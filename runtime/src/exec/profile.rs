@@ -42,8 +42,10 @@ impl OpTiming {
 pub struct Profile {
     /// From ciphertexts in to ciphertexts out.
     pub wall: Duration,
-    /// One entry per instruction, in program order.
+    /// One entry per instruction that ran, in program order.
     pub timings: Vec<OpTiming>,
+    /// Instructions that did not run because a checkpoint held what they yield.
+    pub restored: usize,
     /// What was computed.
     pub counts: Counts,
 }

@@ -5,10 +5,12 @@
 //! same pool. A register is emptied by its last reader, which may then compute in place.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::checkpoint::{Checkpoint, State};
 use super::profile::{OpTiming, Profile, Progress};
 use super::server::{Evaluation, Server};
 use super::weights::{factor_encoding, summand_encoding};
@@ -31,61 +33,95 @@ pub(super) fn scale_of(params: &Parameters, level: usize, power: ScalePower) -> 
 
 pub(super) struct Run<'a> {
     server: &'a Server,
-    progress: &'a (dyn Fn(Progress) + Sync),
+    progress: &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync),
+    checkpoint: Option<Checkpoint>,
     start: Instant,
     registers: Vec<Mutex<Option<Arc<Ciphertext>>>>,
     reads_left: Vec<AtomicUsize>,
     operands_missing: Vec<AtomicUsize>,
+    ready: Vec<usize>,
+    restored: usize,
     done: Mutex<Done>,
+    ledger: Mutex<Ledger>,
     total_weight: f64,
     failed: AtomicBool,
     failure: Mutex<Option<(usize, Error)>>,
 }
 
+/// What a checkpoint needs to know, kept where there is one: registers that were emptied are still needed by the
+/// instructions they were emptied for.
+struct Ledger {
+    done: Vec<bool>,
+    in_flight: BTreeMap<usize, Operands>,
+}
+
 impl<'a> Run<'a> {
-    pub(super) fn new(server: &'a Server, inputs: &[Ciphertext], progress: &'a (dyn Fn(Progress) + Sync)) -> Self {
+    /// An evaluation of `inputs`, or what its checkpoint left of it.
+    pub(super) fn new(
+        server: &'a Server,
+        inputs: &[Ciphertext],
+        progress: &'a (dyn Fn(Progress) -> ControlFlow<()> + Sync),
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Self> {
         let schedule = &server.schedule;
-        let run = Self {
+        let restored = match &checkpoint {
+            Some(checkpoint) => checkpoint.read(server)?,
+            None => None,
+        };
+        let State { done, mut live } = restored.unwrap_or_else(|| State {
+            done: vec![false; schedule.operands.len()],
+            live: inputs.iter().cloned().map(Arc::new).enumerate().collect(),
+        });
+        let left = |users: &[usize]| users.iter().filter(|user| !done[**user]).count();
+        let missing = |operands: &[usize]| operands.iter().filter(|operand| !live.contains_key(operand)).count();
+        let operands_missing: Vec<usize> = schedule.operands.iter().map(|operands| missing(operands)).collect();
+        let is_ready = |instruction: &usize| !done[*instruction] && operands_missing[*instruction] == 0;
+        let n_done = done.iter().filter(|done| **done).count();
+        let weights = schedule.weights.iter().zip(&done);
+        Ok(Self {
             server,
             progress,
+            checkpoint,
             start: Instant::now(),
-            registers: schedule.users.iter().map(|_| Mutex::new(None)).collect(),
+            ready: (0..done.len()).filter(is_ready).collect(),
             reads_left: schedule
                 .users
                 .iter()
-                .map(|users| AtomicUsize::new(users.len()))
+                .map(|users| AtomicUsize::new(left(users)))
                 .collect(),
-            operands_missing: schedule
-                .operands
+            operands_missing: operands_missing
                 .iter()
-                .map(|operands| AtomicUsize::new(operands.len()))
+                .map(|missing| AtomicUsize::new(*missing))
                 .collect(),
+            registers: (0..schedule.users.len())
+                .map(|register| Mutex::new(live.remove(&register)))
+                .collect(),
+            restored: n_done,
             done: Mutex::new(Done {
                 timings: Vec::with_capacity(schedule.operands.len()),
-                weight: 0.0,
+                weight: weights.filter(|(_, done)| **done).map(|(weight, _)| weight).sum(),
+            }),
+            ledger: Mutex::new(Ledger {
+                done,
+                in_flight: BTreeMap::new(),
             }),
             total_weight: schedule.weights.iter().sum(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
-        };
-        for (register, input) in inputs.iter().enumerate() {
-            run.store(register, input.clone());
-        }
-        run
+        })
     }
 
     /// Runs everything.
     pub(super) fn finish(&self) -> Result<Evaluation> {
-        let n_inputs = self.server.schedule.first_result[0];
         rayon::scope(|scope| {
-            let ready = self.made_ready(0..n_inputs);
-            for instruction in ready {
-                scope.spawn(move |scope| self.chain(scope, instruction));
+            for instruction in &self.ready {
+                scope.spawn(move |scope| self.chain(scope, *instruction));
             }
         });
         if let Some((_, error)) = lock(&self.failure).take() {
             return Err(error);
         }
+        self.write_checkpoint()?;
         let program = self.server.plan.program();
         let outputs = program
             .outputs
@@ -101,6 +137,7 @@ impl<'a> Run<'a> {
             profile: Profile {
                 wall,
                 timings,
+                restored: self.restored,
                 counts: Counts::of_program(program),
             },
         })
@@ -149,22 +186,16 @@ impl<'a> Run<'a> {
     fn execute(&self, instruction: usize) -> Result<()> {
         let start = self.start.elapsed();
         let schedule = &self.server.schedule;
-        let first = schedule.first_result[instruction];
-        let operands = schedule.operands[instruction].iter();
-        let operands = Operands(
-            operands
-                .map(|register| Ok((*register, self.take(*register)?)))
-                .collect::<Result<_>>()?,
-        );
-        let results = self.apply(&self.server.plan.program().instructions[instruction].op, operands)?;
-        for (offset, result) in results.into_iter().enumerate() {
-            let register = first + offset;
+        let op = &self.server.plan.program().instructions[instruction].op;
+        let operands = self.take_operands(instruction)?;
+        let mut results = Vec::new();
+        for (register, result) in schedule.results(instruction).zip(self.apply(op, operands)?) {
             let result = self.checked(result, &self.server.plan.types()[register])?;
-            if schedule.users[register].is_empty() && !schedule.is_output[register] {
-                continue;
+            if !schedule.users[register].is_empty() || schedule.is_output[register] {
+                results.push((register, Arc::new(result)));
             }
-            self.store(register, result);
         }
+        self.store(instruction, results);
         let timing = OpTiming {
             instruction,
             start,
@@ -175,13 +206,76 @@ impl<'a> Run<'a> {
         done.timings.push(timing);
         done.weight += schedule.weights[instruction];
         let progress = Progress {
-            done: done.timings.len(),
+            done: self.restored + done.timings.len(),
             total: schedule.operands.len(),
             fraction: done.weight / self.total_weight,
         };
         drop(done);
-        (self.progress)(progress);
-        Ok(())
+        if matches!(op, Op::Bootstrap { .. }) {
+            self.write_checkpoint()?;
+        }
+        match (self.progress)(progress) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Interrupted {
+                done: progress.done,
+                total: progress.total,
+            }),
+        }
+    }
+
+    fn take_operands(&self, instruction: usize) -> Result<Operands> {
+        let mut ledger = self.checkpoint.as_ref().map(|_| lock(&self.ledger));
+        let operands = self.server.schedule.operands[instruction].iter();
+        let operands = operands.map(|register| Ok((*register, self.take(*register)?)));
+        let operands = Operands(operands.collect::<Result<_>>()?);
+        if let Some(ledger) = &mut ledger {
+            ledger.in_flight.insert(instruction, operands.clone());
+        }
+        Ok(operands)
+    }
+
+    /// Puts the results of an instruction where others find them.
+    fn store(&self, instruction: usize, results: Vec<(usize, Arc<Ciphertext>)>) {
+        let mut ledger = self.checkpoint.as_ref().map(|_| lock(&self.ledger));
+        for (register, result) in results {
+            *lock(&self.registers[register]) = Some(result);
+        }
+        if let Some(ledger) = &mut ledger {
+            ledger.in_flight.remove(&instruction);
+            ledger.done[instruction] = true;
+        }
+    }
+
+    fn write_checkpoint(&self) -> Result<()> {
+        match &self.checkpoint {
+            Some(checkpoint) => checkpoint.write(self.server, &self.state()),
+            None => Ok(()),
+        }
+    }
+
+    /// What is done, and the registers that are needed for the rest.
+    fn state(&self) -> State {
+        let schedule = &self.server.schedule;
+        let ledger = lock(&self.ledger);
+        let is_needed = |register: &usize| {
+            schedule.is_output[*register] || schedule.users[*register].iter().any(|user| !ledger.done[*user])
+        };
+        let value = |register: usize| {
+            let held = lock(&self.registers[register]).clone();
+            held.or_else(|| {
+                let users = schedule.users[register].iter();
+                users
+                    .filter_map(|user| ledger.in_flight.get(user)?.0.get(&register).cloned())
+                    .next()
+            })
+        };
+        let needed = (0..schedule.users.len()).filter(is_needed);
+        State {
+            live: needed
+                .filter_map(|register| Some((register, value(register)?)))
+                .collect(),
+            done: ledger.done.clone(),
+        }
     }
 
     fn apply(&self, op: &Op, mut operands: Operands) -> Result<Vec<Ciphertext>> {
@@ -306,10 +400,6 @@ impl<'a> Run<'a> {
         Ok(result)
     }
 
-    fn store(&self, register: usize, ciphertext: Ciphertext) {
-        *lock(&self.registers[register]) = Some(Arc::new(ciphertext));
-    }
-
     /// Reads a register; the last reader empties it unless it is a result of the program.
     fn take(&self, register: usize) -> Result<Arc<Ciphertext>> {
         let mut slot = lock(&self.registers[register]);
@@ -329,6 +419,7 @@ impl<'a> Run<'a> {
 }
 
 /// The operands of an instruction by register.
+#[derive(Clone)]
 struct Operands(BTreeMap<usize, Arc<Ciphertext>>);
 
 impl Operands {

@@ -82,23 +82,41 @@ impl Schedule {
     /// Most ciphertexts alive at once when instructions run one after the other in order.
     #[must_use]
     pub fn peak_registers(&self) -> usize {
+        self.peak(|_| 1)
+    }
+
+    /// Most limbs of polynomials alive at once when instructions run one after the other in order. `types` are the plan's.
+    #[must_use]
+    pub fn peak_limbs(&self, types: &[CipherType]) -> usize {
+        self.peak(|register| types[register].parts * (types[register].level + 1))
+    }
+
+    /// The largest sum of the sizes of all registers that are alive.
+    fn peak(&self, size: impl Fn(usize) -> usize) -> usize {
         let mut reads_left: Vec<usize> = self.users.iter().map(Vec::len).collect();
-        let mut alive = self.first_result.first().copied().unwrap_or(0);
+        let mut alive: usize = (0..self.first_result[0]).map(&size).sum();
         let mut peak = alive;
         for (number, operands) in self.operands.iter().enumerate() {
             let results = self.results(number);
-            alive += results.len();
+            alive += results.clone().map(&size).sum::<usize>();
             peak = peak.max(alive);
             let dead = results.filter(|register| self.users[*register].is_empty() && !self.is_output[*register]);
-            alive -= dead.count();
+            alive -= dead.map(&size).sum::<usize>();
             for operand in operands {
                 reads_left[*operand] -= 1;
                 if reads_left[*operand] == 0 && !self.is_output[*operand] {
-                    alive -= 1;
+                    alive -= size(*operand);
                 }
             }
         }
         peak
+    }
+
+    /// The instruction that writes a register; none for inputs.
+    pub(super) fn producer(&self, register: usize) -> Option<usize> {
+        self.first_result
+            .partition_point(|first| *first <= register)
+            .checked_sub(1)
     }
 }
 

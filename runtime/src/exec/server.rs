@@ -1,8 +1,12 @@
 //! A plan with its evaluation keys and plaintexts, ready to run.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
+use super::checkpoint::{Checkpoint, Identity};
+use super::memory::{Estimator, MemoryUse};
 use super::profile::{Profile, Progress};
 use super::run::Run;
 use super::schedule::Schedule;
@@ -21,16 +25,21 @@ use crate::plan::{BootstrapKind, CipherType, Plan, Program, ScalePower, shape_of
 /// How a server uses its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerOptions {
-    /// Bytes that plaintexts encoded ahead may take.
-    pub weight_bytes: u64,
+    /// Bytes that it may take in all: keys, what evaluations need, and as many plaintexts encoded ahead as are left room
+    /// for; the others are encoded whenever they are used.
+    pub memory_bytes: u64,
 }
 
 impl Default for ServerOptions {
-    /// 8 GiB of plaintexts.
+    /// No limit.
     fn default() -> Self {
-        Self { weight_bytes: 8 << 30 }
+        Self { memory_bytes: u64::MAX }
     }
 }
+
+/// Most bytes that the rotated inputs of one linear transform may take, and their part of all memory.
+const TRANSFORM_BYTES: u64 = 1 << 30;
+const TRANSFORM_PART: u64 = 8;
 
 /// Result of one evaluation.
 pub struct Evaluation {
@@ -49,6 +58,7 @@ pub struct Server {
     pub(super) schedule: Schedule,
     pub(super) weights: Weights,
     pub(super) bootstrappers: BTreeMap<BootstrapKind, Bootstrapper>,
+    memory: MemoryUse,
 }
 
 impl Server {
@@ -56,7 +66,7 @@ impl Server {
     ///
     /// # Errors
     /// [`Error::ParameterMismatch`] for keys of other parameters; a missing key; constants that cannot be read or
-    /// encoded.
+    /// encoded; [`Error::NotEnoughMemory`] when there is none even for what has to be held.
     pub fn new(plan: Plan, keys: EvaluationKeys, options: &ServerOptions) -> Result<Self> {
         check_parameters(
             "the set of evaluation keys",
@@ -69,29 +79,53 @@ impl Server {
         if let Some(needed) = plan.client().keys.encapsulation {
             keys.encapsulation(needed.hamming_weight, needed.level)?;
         }
-        let evaluator = Arc::new(Evaluator::new(keys));
+        let transform_bytes = TRANSFORM_BYTES.min(options.memory_bytes / TRANSFORM_PART);
+        let evaluator = Evaluator::new(keys).with_transform_memory(transform_bytes as usize);
+        let evaluator = Arc::new(evaluator);
         let shapes: Vec<_> = plan.program().transforms.iter().map(shape_of).collect::<Result<_>>()?;
-        let polynomials = plan
+        let polynomials: Vec<_> = plan
             .program()
             .polynomials
             .iter()
             .cloned()
             .map(PolynomialPlan::new)
             .collect();
-        let bootstrappers = plan
+        let bootstrappers: BTreeMap<_, _> = plan
             .bootstraps()
             .iter()
             .map(|(kind, plan)| Ok((*kind, Bootstrapper::new(plan.clone(), Arc::clone(&evaluator))?)))
             .collect::<Result<_>>()?;
-        let weights = Weights::new(&plan, &shapes, &evaluator, options.weight_bytes)?;
+        let schedule = Schedule::new(&plan);
+        let estimator = Estimator {
+            plan: &plan,
+            evaluator: &evaluator,
+            shapes: &shapes,
+            polynomials: &polynomials,
+            bootstrappers: &bootstrappers,
+            transform_bytes,
+        };
+        let mut memory = estimator.without_weights(schedule.peak_limbs(plan.types()))?;
+        let held = memory.without_weights() - memory.working;
+        if held > options.memory_bytes {
+            return Err(Error::NotEnoughMemory {
+                needed: memory.without_weights(),
+                allowed: options.memory_bytes,
+            });
+        }
+        let budget = options.memory_bytes.saturating_sub(memory.without_weights());
+        let weights = Weights::new(&plan, &shapes, &evaluator, budget)?;
+        memory.weights = weights.bytes();
+        // What was set aside while keys were made and plaintexts encoded is of other sizes than an evaluation needs.
+        evaluator.params().ring().pool().trim();
         Ok(Self {
-            schedule: Schedule::new(&plan),
+            schedule,
             plan,
             evaluator,
             shapes,
             polynomials,
             weights,
             bootstrappers,
+            memory,
         })
     }
 
@@ -113,6 +147,12 @@ impl Server {
         &self.weights
     }
 
+    /// What it takes of memory: held, and at most during an evaluation.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.memory
+    }
+
     /// The dependencies of the program.
     #[must_use]
     pub fn schedule(&self) -> &Schedule {
@@ -127,7 +167,29 @@ impl Server {
     /// instruction that failed.
     pub fn evaluate(&self, inputs: &[Ciphertext], progress: &(dyn Fn(Progress) + Sync)) -> Result<Evaluation> {
         self.check_inputs(inputs)?;
-        Run::new(self, inputs, progress).finish()
+        let go_on = |done| {
+            progress(done);
+            ControlFlow::Continue(())
+        };
+        Run::new(self, inputs, &go_on, None)?.finish()
+    }
+
+    /// As [`Server::evaluate`], with the state written to a file after every bootstrap and at the end. Where the file
+    /// exists, the evaluation goes on from its state, and yields the same bytes as one that was never stopped. `progress`
+    /// stops it by breaking.
+    ///
+    /// # Errors
+    /// As [`Server::evaluate`]; [`Error::Interrupted`] when stopped; [`Error::InvalidInput`] for the file of another plan,
+    /// set of keys or input; [`Error::Malformed`] for a damaged one; [`Error::Io`].
+    pub fn evaluate_resumably(
+        &self,
+        inputs: &[Ciphertext],
+        file: &Path,
+        progress: &(dyn Fn(Progress) -> ControlFlow<()> + Sync),
+    ) -> Result<Evaluation> {
+        self.check_inputs(inputs)?;
+        let identity = Identity::new(&self.plan, self.evaluator.keys(), inputs)?;
+        Run::new(self, inputs, progress, Some(Checkpoint::new(file, identity)))?.finish()
     }
 
     fn check_inputs(&self, inputs: &[Ciphertext]) -> Result<()> {

@@ -1,7 +1,8 @@
 //! The plaintexts of a program: encoded ahead as far as a memory budget allows, the rest when they are used.
 //!
 //! A plaintext is identified by its vector, basis and scale, so that instructions which use a vector alike share it.
-//! Instructions are served in program order; whatever does not fit any more is read and encoded at every use. A vector
+//! Small plaintexts, those at low levels, come first, since all take about as long to encode; whatever does not fit is read
+//! and encoded at every use. A vector
 //! of period p is encoded on p slots: the polynomial is the same as that of its repetition, and the transform smaller.
 
 use std::borrow::Cow;
@@ -38,45 +39,61 @@ pub struct Weights {
     encoder: Encoder,
     encoded: HashMap<Key, Plaintext>,
     bytes: u64,
+    all_bytes: u64,
     n_plaintexts: usize,
 }
 
 impl Weights {
-    /// Encodes the plaintexts of `plan` until the next one would exceed `budget` bytes. `shapes` are those of the
+    /// Chooses the plaintexts of `plan` to encode ahead within `budget` bytes, and encodes them. `shapes` are those of the
     /// plan's transforms.
     pub(super) fn new(plan: &Plan, shapes: &[LinearTransform], evaluator: &Evaluator, budget: u64) -> Result<Self> {
-        let params = evaluator.params();
-        let mut weights = Self {
-            encoder: Encoder::new(params),
-            encoded: HashMap::new(),
-            bytes: 0,
-            n_plaintexts: 0,
-        };
+        let encoder = Encoder::new(evaluator.params());
+        let max_slots = evaluator.params().max_slots();
         let mut known: BTreeSet<Key> = BTreeSet::new();
+        // For every instruction with plaintexts of its own: how to encode which.
+        let mut chosen: Vec<(Encoding, BTreeSet<VectorId>)> = Vec::new();
+        let mut sizes: Vec<(u64, usize, VectorId)> = Vec::new();
         for instruction in &plan.program().instructions {
             let (vectors, encoding) = uses(plan, &instruction.op, shapes, evaluator)?;
             let Some(encoding) = encoding else { continue };
-            let new: BTreeSet<VectorId> = vectors.into_iter().filter(|v| known.insert(encoding.key(*v))).collect();
-            weights.n_plaintexts += new.len();
-            let mut ahead = BTreeSet::new();
-            for vector in new {
-                let period = plan.constants().period(vector).unwrap_or(params.max_slots());
-                let bytes = weights.encoder.plaintext_bytes(period, true, encoding.basis) as u64;
-                if weights.bytes + bytes > budget {
-                    break;
-                }
-                weights.bytes += bytes;
-                ahead.insert(vector);
+            for vector in vectors.into_iter().filter(|v| known.insert(encoding.key(*v))) {
+                let period = plan.constants().period(vector).unwrap_or(max_slots);
+                let bytes = encoder.plaintext_bytes(period, true, encoding.basis) as u64;
+                sizes.push((bytes, chosen.len(), vector));
             }
+            chosen.push((encoding, BTreeSet::new()));
+        }
+        let mut weights = Self {
+            encoder,
+            encoded: HashMap::new(),
+            bytes: 0,
+            all_bytes: sizes.iter().map(|(bytes, ..)| bytes).sum(),
+            n_plaintexts: sizes.len(),
+        };
+        sizes.sort_unstable();
+        for (bytes, number, vector) in sizes {
+            if weights.bytes + bytes > budget {
+                break;
+            }
+            weights.bytes += bytes;
+            chosen[number].1.insert(vector);
+        }
+        for (encoding, vectors) in chosen {
             let encoded: Vec<(Key, Plaintext)> = plan
                 .constants()
-                .read(&ahead)?
+                .read(&vectors)?
                 .into_par_iter()
                 .map(|(id, values)| Ok((encoding.key(id), weights.encode(&values, &encoding)?)))
                 .collect::<Result<_>>()?;
             weights.encoded.extend(encoded);
         }
         Ok(weights)
+    }
+
+    /// Bytes that all plaintexts would take.
+    #[must_use]
+    pub fn all_bytes(&self) -> u64 {
+        self.all_bytes
     }
 
     /// Bytes of all plaintexts that were encoded ahead.

@@ -74,6 +74,19 @@ impl Plan {
         &self.types
     }
 
+    /// Identifies the whole plan, constants included: BLAKE3.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`] when a number cannot be written.
+    pub fn hash(&self) -> Result<[u8; 32]> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.client.id()?);
+        hasher.update(blake3::hash(&to_json("program", &self.program)?).as_bytes());
+        // The index holds the hashes of all constants.
+        hasher.update(blake3::hash(&to_json("constants", self.constants.index())?).as_bytes());
+        Ok(*hasher.finalize().as_bytes())
+    }
+
     /// The plan as bytes; equal plans give equal bytes.
     ///
     /// # Errors

@@ -18,6 +18,9 @@ const LARGE_PAGE: usize = 2 << 20;
 /// Buffers from this many bytes on ask for large pages.
 const LARGE_BUFFER: usize = LARGE_PAGE / 2;
 
+/// The end of a buffer asks for a large page if it fills this many bytes of it.
+const LARGE_TAIL: usize = LARGE_PAGE / 4 * 3;
+
 /// Large buffers start this many bytes apart from each other relative to a large page, an odd number of cache lines: sums of
 /// products read the same place of many polynomials at once, and places a power of two apart would share cache sets.
 const COLOUR_BYTES: usize = 4096 + 5 * ALIGNMENT;
@@ -69,9 +72,18 @@ impl AlignedBuffer {
         }
         let colour = MADE.fetch_add(1, Ordering::Relaxed) % COLOURS * COLOUR_BYTES;
         let mut mapping = MmapMut::map_anon((colour + bytes).next_multiple_of(LARGE_PAGE) + LARGE_PAGE).ok()?;
+        let aligned = mapping.as_ptr().align_offset(LARGE_PAGE);
         #[cfg(target_os = "linux")]
-        mapping.advise(memmap2::Advice::HugePage).ok();
-        let offset = mapping.as_ptr().align_offset(LARGE_PAGE) + colour;
+        {
+            // The last large page only where little of it would be wasted: many buffers are kept, and few are round.
+            let (whole, tail) = ((colour + bytes) / LARGE_PAGE, (colour + bytes) % LARGE_PAGE);
+            let pages = whole + usize::from(tail >= LARGE_TAIL);
+            if pages > 0 {
+                let advice = memmap2::Advice::HugePage;
+                mapping.advise_range(advice, aligned, pages * LARGE_PAGE).ok();
+            }
+        }
+        let offset = aligned + colour;
         let start = NonNull::from(&mut mapping[offset..][..bytes]).cast::<u64>();
         Some(Self {
             start,

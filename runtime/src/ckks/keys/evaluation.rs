@@ -185,6 +185,20 @@ impl EvaluationKeys {
         self.keys.iter().map(|(purpose, key)| (*purpose, &**key))
     }
 
+    /// Identifies the set: BLAKE3 of the random seeds that its keys were made with.
+    #[must_use]
+    pub fn identity(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        for (purpose, key) in &self.keys {
+            hasher.update(format!("{purpose} {}", key.level).as_bytes());
+            hasher.update(&key.seed);
+        }
+        if let Some(keys) = &self.encapsulation {
+            hasher.update(&keys.seed);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
     /// Bytes of all keys in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

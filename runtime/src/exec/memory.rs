@@ -1,0 +1,135 @@
+//! What a server takes of memory, by use.
+//!
+//! Assumes a checked plan. Ensures figures that are exact for what is held (keys, plaintexts) and estimates, on the high side,
+//! for what comes and goes: instructions are taken to run one after the other, since large ones are parallel inside.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::ckks::boot::{BootstrapPlan, Bootstrapper};
+use crate::ckks::eval::Evaluator;
+use crate::ckks::linear::LinearTransform;
+use crate::ckks::params::Parameters;
+use crate::ckks::polynomial::PolynomialPlan;
+use crate::error::Result;
+use crate::plan::{BootstrapKind, Counts, Op, Plan};
+use crate::ring::Basis;
+
+/// Bytes by use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct MemoryUse {
+    /// Evaluation keys.
+    pub keys: u64,
+    /// Diagonals of bootstraps.
+    pub bootstraps: u64,
+    /// Plaintexts of the program that are encoded ahead.
+    pub weights: u64,
+    /// Ciphertexts alive at once, at most.
+    pub ciphertexts: u64,
+    /// What the hungriest instruction takes besides.
+    pub working: u64,
+}
+
+impl MemoryUse {
+    /// All together.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.without_weights() + self.weights
+    }
+
+    /// What is needed even if every plaintext is encoded when it is used.
+    #[must_use]
+    pub fn without_weights(&self) -> u64 {
+        self.keys + self.bootstraps + self.ciphertexts + self.working
+    }
+}
+
+/// Ingredients of the estimates.
+pub(super) struct Estimator<'a> {
+    pub plan: &'a Plan,
+    pub evaluator: &'a Evaluator,
+    pub shapes: &'a [LinearTransform],
+    pub polynomials: &'a [PolynomialPlan],
+    pub bootstrappers: &'a BTreeMap<BootstrapKind, Bootstrapper>,
+    /// Bytes that rotated inputs of one transform may take.
+    pub transform_bytes: u64,
+}
+
+impl Estimator<'_> {
+    /// All but the weights. `peak_ciphertexts` is what [`super::Schedule::peak_limbs`] says.
+    pub(super) fn without_weights(&self, peak_limbs: usize) -> Result<MemoryUse> {
+        let mut working = 0;
+        for instruction in &self.plan.program().instructions {
+            working = working.max(self.working(&instruction.op)?);
+        }
+        let diagonals = self.bootstrappers.values().map(Bootstrapper::diagonal_bytes);
+        Ok(MemoryUse {
+            keys: self.evaluator.keys().memory_bytes() as u64,
+            bootstraps: diagonals.sum::<usize>() as u64,
+            weights: 0,
+            ciphertexts: peak_limbs as u64 * self.limb_bytes(),
+            working,
+        })
+    }
+
+    fn params(&self) -> &Parameters {
+        self.evaluator.params()
+    }
+
+    fn limb_bytes(&self) -> u64 {
+        (self.params().n() * size_of::<u64>()) as u64
+    }
+
+    /// Two parts over the primes of `level` and the special ones.
+    fn raised_pair(&self, level: usize) -> u64 {
+        2 * self.params().ring().limb_count(Basis::qp(level)) as u64 * self.limb_bytes()
+    }
+
+    /// The digits of a key switch, its result and what it becomes.
+    fn key_switch(&self, level: usize) -> u64 {
+        (self.params().digits(level) as u64 / 2 + 3) * self.raised_pair(level)
+    }
+
+    fn working(&self, op: &Op) -> Result<u64> {
+        let level_of = |register: &crate::plan::Register| self.plan.types()[register.index()].level;
+        Ok(match op {
+            Op::LinearTransform { xs, transform, level } => {
+                let shape = &self.shapes[*transform];
+                let scale = self.params().scale(level_of(&xs[0]));
+                let basis = self.evaluator.diagonal_encoding(shape, *level, scale)?.basis;
+                let pair = 2 * self.params().ring().limb_count(basis) as u64 * self.limb_bytes();
+                let babies = shape.baby_uses();
+                let least = (0..shape.n_inputs()).map(|i| babies.range((i, 0)..(i + 1, 0)).count());
+                let least = least.max().unwrap_or(0) as u64 * pair;
+                let rotated = (babies.len() as u64 * pair).min(self.transform_bytes.max(least));
+                rotated + shape.groups().count() as u64 * pair + 2 * self.key_switch(*level)
+            }
+            Op::PolyEval { polynomial, level, .. } => self.polynomial(&self.polynomials[*polynomial], *level),
+            Op::Bootstrap { xs, slots } => {
+                let bootstrap = &self.plan.bootstraps()[&BootstrapKind::new(*slots, xs.len())];
+                self.bootstrap(bootstrap)
+            }
+            other if Counts::of_op(self.plan.program(), other) == Counts::default() => 0,
+            other => {
+                let level = other.operands().iter().map(level_of).max().unwrap_or(0);
+                self.key_switch(level)
+            }
+        })
+    }
+
+    /// Powers, of which a few sums are added up at a time.
+    fn polynomial(&self, plan: &PolynomialPlan, level: usize) -> u64 {
+        (plan.powers().len() as u64 + 4) * self.raised_pair(level) + self.key_switch(level)
+    }
+
+    /// Rotated inputs and giant steps of the first transform, at the top; or the reduction.
+    fn bootstrap(&self, plan: &BootstrapPlan) -> u64 {
+        let stages = plan.request().slots.trailing_zeros() as usize;
+        let radix = 1u64 << stages.div_ceil(plan.circuit().coeffs_to_slots);
+        let steps = (2.0 * (2.0 * radix as f64).sqrt()).ceil() as u64;
+        let top = plan.raised_level();
+        let transform = steps * self.raised_pair(top) + 2 * self.key_switch(top);
+        transform.max(self.polynomial(plan.eval_mod().cosine(), plan.ladder()[0]))
+    }
+}
