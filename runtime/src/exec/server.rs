@@ -1,7 +1,7 @@
 //! A plan with its evaluation keys and plaintexts, ready to run.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,9 +37,9 @@ impl Default for ServerOptions {
     }
 }
 
-/// Most bytes that the rotated inputs of one linear transform may take, and their part of all memory.
-const TRANSFORM_BYTES: u64 = 1 << 30;
+/// Bytes that the rotated inputs of one linear transform may take: one eighth of all memory, within these bounds.
 const TRANSFORM_PART: u64 = 8;
+const TRANSFORM_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 30;
 
 /// Result of one evaluation.
 pub struct Evaluation {
@@ -79,7 +79,8 @@ impl Server {
         if let Some(needed) = plan.client().keys.encapsulation {
             keys.encapsulation(needed.hamming_weight, needed.level)?;
         }
-        let transform_bytes = TRANSFORM_BYTES.min(options.memory_bytes / TRANSFORM_PART);
+        let part = options.memory_bytes / TRANSFORM_PART;
+        let transform_bytes = part.clamp(*TRANSFORM_BYTES.start(), *TRANSFORM_BYTES.end());
         let evaluator = Evaluator::new(keys).with_transform_memory(transform_bytes as usize);
         let evaluator = Arc::new(evaluator);
         let shapes: Vec<_> = plan.program().transforms.iter().map(shape_of).collect::<Result<_>>()?;
