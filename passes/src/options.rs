@@ -12,6 +12,26 @@ pub enum Target {
     Precision(f64),
     /// Percentage of calibration samples whose predicted class must be that of the exact model.
     Agreement(f64),
+    /// [`Target::DEFAULT_BITS`] of precision; for models with more than [`Target::MAX_PRECISE_ACTIVATIONS`] activations one
+    /// after the other, where those would cost many times as much, agreement on all samples.
+    Automatic,
+}
+
+impl Target {
+    /// Bits of precision where nothing else is asked.
+    pub const DEFAULT_BITS: f64 = 8.0;
+    /// Most activations one after the other that get [`Target::DEFAULT_BITS`] unasked.
+    pub const MAX_PRECISE_ACTIVATIONS: usize = 6;
+
+    /// What an automatic target stands for in a model with `n_activations` one after the other.
+    #[must_use]
+    pub fn resolved(self, n_activations: usize) -> Self {
+        match self {
+            Target::Automatic if n_activations > Self::MAX_PRECISE_ACTIVATIONS => Target::Agreement(100.0),
+            Target::Automatic => Target::Precision(Self::DEFAULT_BITS),
+            target => target,
+        }
+    }
 }
 
 /// Options of a compilation.
@@ -38,7 +58,7 @@ pub struct CompileOptions {
 impl Default for CompileOptions {
     fn default() -> Self {
         CompileOptions {
-            target: Target::Precision(8.0),
+            target: Target::Automatic,
             input_range: None,
             range_margin: 1.5,
             max_key_bytes: None,

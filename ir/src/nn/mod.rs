@@ -9,7 +9,7 @@ mod interp;
 mod ops;
 
 pub use func::Func;
-pub use interp::{Interpreter, evaluate};
+pub use interp::{Interpreter, StandIn, Values, evaluate};
 pub use ops::{NnOp, Pool};
 
 use crate::attr::Attr;

@@ -76,6 +76,21 @@ impl GatedSum {
         self.terms.iter().fold(self.offset, |sum, term| sum + term.eval(x))
     }
 
+    /// Values at all `xs`.
+    pub fn eval_all(&self, xs: &[f64]) -> Vec<f64> {
+        let mut sums = vec![self.offset; xs.len()];
+        for term in &self.terms {
+            let gates = term
+                .stages
+                .iter()
+                .fold(xs.to_vec(), |gates, stage| stage.eval_all(&gates));
+            for ((sum, x), gate) in sums.iter_mut().zip(xs).zip(gates) {
+                *sum += (x - term.center) * gate;
+            }
+        }
+        sums
+    }
+
     /// Cost: the terms side by side, each a chain and one product.
     pub fn cost(&self) -> Cost {
         let start = Cost { depth: 0, mults: 0 };

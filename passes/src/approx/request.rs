@@ -129,6 +129,14 @@ impl Approximation {
             Self::Gates(sum) => sum.eval(x),
         }
     }
+
+    /// Values at all `xs`.
+    pub fn eval_all(&self, xs: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Polynomial(poly) => poly.eval_all(xs),
+            Self::Gates(sum) => sum.eval_all(xs),
+        }
+    }
 }
 
 impl Request<'_> {

@@ -6,46 +6,32 @@ use crate::nn_rewrite::{constant_name, finish, push_constant};
 use aphelion_ir::nn::{Nn, NnOp};
 use aphelion_ir::{Graph, IrError, Origin, Rewriter, Tensor, ValueId};
 
-/// A model with some activations replaced.
+/// A model with its activations replaced.
 pub(super) struct Built {
     pub(super) graph: Graph<Nn>,
-    /// The operand of every site in the new graph, in the order of the sites.
-    pub(super) operands: Vec<ValueId>,
     /// What stands for every site's result.
     pub(super) results: Vec<ValueId>,
 }
 
 /// Replaces the sites, each by the choice at its position.
 pub(super) fn substitute(graph: &Graph<Nn>, sites: &[Site], choices: &[Choice]) -> Result<Built, IrError> {
-    let chosen: Vec<Option<&Choice>> = choices.iter().map(Some).collect();
-    substitute_some(graph, sites, &chosen)
-}
-
-/// Replaces the sites that have a choice.
-pub(super) fn substitute_some(
-    graph: &Graph<Nn>,
-    sites: &[Site],
-    choices: &[Option<&Choice>],
-) -> Result<Built, IrError> {
     let mut rewriter = Rewriter::new(graph);
     let mut next = sites.iter().zip(choices).peekable();
     for (id, node) in graph.iter() {
         match next.next_if(|(site, _)| site.value == id) {
-            Some((site, Some(choice))) => {
+            Some((site, choice)) => {
                 let x = rewriter.get(site.x);
                 let value = push(&mut rewriter.target, x, &choice.approximation, &node.origin)?;
                 rewriter.replace(id, value);
             }
-            _ => {
+            None => {
                 rewriter.copy(id, node)?;
             }
         }
     }
-    let operands = sites.iter().map(|site| rewriter.get(site.x)).collect();
     let results = sites.iter().map(|site| rewriter.get(site.value)).collect();
     Ok(Built {
         graph: finish(rewriter),
-        operands,
         results,
     })
 }

@@ -66,6 +66,32 @@ impl<'a> Ladder<'a> {
         Ok(self.rungs.get(&rung).and_then(Option::as_ref))
     }
 
+    /// Levels that `rung` takes; more than any other where it is out of reach.
+    pub(super) fn depth(&mut self, rung: u32) -> Result<usize, PassError> {
+        Ok(self.choice(rung)?.map_or(usize::MAX, |choice| choice.cost.depth))
+    }
+
+    /// The last rung that takes no more levels than `rung`.
+    pub(super) fn last_of_depth(&mut self, rung: u32) -> Result<u32, PassError> {
+        let depth = self.depth(rung)?;
+        let mut last = rung;
+        while last < Self::LAST && self.depth(last + 1)? == depth {
+            last += 1;
+        }
+        Ok(last)
+    }
+
+    /// The highest rung below `rung` that takes fewer levels.
+    pub(super) fn first_shallower(&mut self, rung: u32) -> Result<Option<u32>, PassError> {
+        let depth = self.depth(rung)?;
+        for lower in (0..rung).rev() {
+            if self.depth(lower)? < depth {
+                return Ok(Some(lower));
+            }
+        }
+        Ok(None)
+    }
+
     fn make(&mut self, rung: u32) -> Result<Option<Choice>, PassError> {
         if rung >= self.end {
             return Ok(None);

@@ -2,14 +2,17 @@
 //! In:     `nn`, calibrated, no prelu.             Out: no apply is left; every value but constants has a range.
 //! Method: each activation has a ladder of approximations on its calibrated interval, by error on the samples; one
 //!         threshold on the error that an activation may cause in the results picks a rung for all (found by bisection),
-//!         then rungs are lowered one by one, deepest first, while the model with all polynomials in place still holds
-//!         the target with [`SAFETY`] to spare on all samples; ties go to the activation that comes first. Fits see four
-//!         samples of five; the fifth is held back, and has to hold the target too.
+//!         then rungs are lowered one by one, deepest first, and among those where it matters least, while the model with
+//!         all polynomials in place still holds the target with [`SAFETY`] to spare on all samples. For agreement only
+//!         levels count: every rung is the last of its depth. Fits see four samples of five; the fifth is held back, and
+//!         has to hold the target too. A trial evaluates what follows the first activation that changed.
 //! Source: equal error shares are optimal as an error falls by about the same factor per level for all activations;
 //!         fits as in `approx`. Precision-driven degrees as in Lee et al. (arXiv 2105.10879), here by measurement.
-//! Cost:   some 15 evaluations of at most [`MAX_SAMPLES`] samples, and the fits: 0.3 to 1 s on mlp_credit, 0.3 to 4 s on
-//!         cnn1d_gunpoint, growing with the precision (2 busy cores); fits beyond degree 63 take 50 to 150 ms each.
-//! Counts: activations, activation_depth (sum of levels), activation_products, approximation_trials, precision_bits.
+//! Cost:   some 15 to [`MAX_TRIALS`] evaluations of at most [`MAX_SAMPLES`] samples, and the fits: 0.3 to 1 s on
+//!         mlp_credit, 0.3 to 4 s on cnn1d_gunpoint, growing with the precision (2 busy cores); fits beyond degree 63 take
+//!         50 to 150 ms each.
+//! Counts: activations, activation_depth (sum of levels), activation_products, approximation_trials, precision_bits,
+//!         asked_agreement_percent where the target is agreement, be it by default.
 //! Limits: [`ladder::MAX_DEPTH`] levels and degree [`ladder::MAX_DEGREE`] per activation.
 
 mod build;
@@ -18,15 +21,17 @@ mod objective;
 mod report;
 mod search;
 mod site;
+mod trials;
 
 pub use report::{ActivationReport, ApproximationReport};
 
 use crate::calibrate::{self, Samples};
-use crate::{PassCx, PassError, Stats};
-use aphelion_ir::Graph;
-use aphelion_ir::nn::Nn;
+use crate::{PassCx, PassError, Stats, Target};
+use aphelion_ir::nn::{Nn, NnOp};
+use aphelion_ir::{Graph, Op};
 use objective::Objective;
 use search::Search;
+use trials::Trials;
 
 /// The error on samples may be the allowed one divided by this.
 const SAFETY: f64 = std::f64::consts::SQRT_2;
@@ -57,9 +62,10 @@ pub fn run_reported(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Nn>, Stats, 
         Samples::new(&graph, &cx.samples)?.spread(MAX_SAMPLES)
     };
     let sites = site::find(&graph, &samples, !cx.samples.is_empty())?;
-    let objective = Objective::new(&graph, &samples, cx.options.target)?;
-    let search = Search::new(&graph, &sites, &samples, &objective);
-    let found = search.run()?;
+    let target = cx.options.target.resolved(longest_chain(&graph));
+    let trials = Trials::new(&graph, &sites, &samples)?;
+    let objective = Objective::new(&graph, trials.values(), target);
+    let found = Search::new(&graph, &sites, trials, &objective).run()?;
     let built = build::substitute(&graph, &sites, &found.choices)?;
     let report = report::report(cx, &graph, &sites, &found, &built);
     let mut stats = Stats::default();
@@ -69,9 +75,22 @@ pub fn run_reported(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Nn>, Stats, 
         stats.add("activation_products", choice.cost.mults as f64);
     }
     stats.add("approximation_trials", found.n_trials as f64);
+    if let Target::Agreement(percent) = target {
+        stats.add("asked_agreement_percent", percent);
+    }
     if report.bits.is_finite() {
         stats.add("precision_bits", report.bits);
     }
     let (calibrated, _) = calibrate::run(cx, built.graph)?;
     Ok((calibrated, stats, report))
+}
+
+/// Most activations one after the other.
+fn longest_chain(graph: &Graph<Nn>) -> usize {
+    let mut lengths: Vec<usize> = Vec::with_capacity(graph.len());
+    for (_, node) in graph.iter() {
+        let before = node.op.operands().iter().map(|x| lengths[x.index()]).max().unwrap_or(0);
+        lengths.push(before + usize::from(matches!(node.op, NnOp::Apply { .. })));
+    }
+    lengths.into_iter().max().unwrap_or(0)
 }

@@ -4,11 +4,9 @@ use super::SAFETY;
 use super::site::Site;
 use crate::calibrate::{Interval, Samples};
 use crate::options::Target;
-use aphelion_ir::nn::{Func, Nn, NnOp};
-use aphelion_ir::{Graph, IrError, ValueId};
-use std::borrow::Cow;
-
-use super::build::Built;
+use aphelion_ir::nn::{Func, Nn, NnOp, Values};
+use aphelion_ir::{Graph, ValueId};
+use rayon::prelude::*;
 
 /// The exact model's results, and what is asked.
 pub(super) struct Objective {
@@ -38,17 +36,22 @@ pub(super) struct Measured {
 }
 
 impl Objective {
-    pub(super) fn new(graph: &Graph<Nn>, samples: &Samples, target: Target) -> Result<Self, IrError> {
-        let clear = samples.outputs(graph)?;
+    /// `values` are those of the exact model, by sample.
+    pub(super) fn new(graph: &Graph<Nn>, values: &[Values], target: Target) -> Self {
+        let of_sample = |values: &Values| -> Vec<f64> {
+            let results = graph.outputs().iter().map(|output| output.value.index());
+            results.flat_map(|x| values[x].iter().copied()).collect()
+        };
+        let clear: Vec<Vec<f64>> = values.iter().map(of_sample).collect();
         let first = graph.outputs().first().map(|output| output.value);
         let largest = clear.iter().flatten().fold(0.0f64, |largest, x| largest.max(x.abs()));
-        Ok(Objective {
+        Objective {
             target,
             n_classes: first.map_or(0, |value| graph.ty(value).len()),
             threshold: first.map_or(0.0, |value| threshold(graph, value)),
             largest: largest.max(f64::MIN_POSITIVE),
             clear,
-        })
+        }
     }
 
     /// Largest magnitude of a result of the exact model.
@@ -65,8 +68,13 @@ impl Objective {
     pub(super) fn allowed_error(&self) -> f64 {
         match self.target {
             Target::Precision(bits) => self.largest * libm::exp2(-bits) / SAFETY,
-            Target::Agreement(_) => self.largest / SAFETY,
+            Target::Agreement(_) | Target::Automatic => self.largest / SAFETY,
         }
+    }
+
+    /// Whether the target leaves room for all the precision that the same levels give.
+    pub(super) fn counts_levels_only(&self) -> bool {
+        matches!(self.target, Target::Agreement(_))
     }
 
     /// Whether the target is held with safety.
@@ -76,26 +84,23 @@ impl Objective {
             Target::Agreement(percent) => {
                 measured.n_safe as f64 >= percent / 100.0 * self.n_samples() as f64 && measured.max_error.is_finite()
             }
+            Target::Automatic => false,
         };
         is_enough && measured.is_inside
     }
 
-    /// Evaluates a model on the samples. One that yields a value that is no finite number has an infinite error.
-    pub(super) fn measure(&self, built: &Built, sites: &[Site], samples: &Samples) -> Result<Measured, IrError> {
-        let results: Vec<ValueId> = built.graph.outputs().iter().map(|output| output.value).collect();
-        let collect = |values: &[Cow<'_, [f64]>]| {
-            let outputs: Vec<f64> = results.iter().flat_map(|x| values[x.index()].iter().copied()).collect();
-            let is_inside = built.operands.iter().zip(sites).all(|(x, site)| {
-                let hull = Interval::hull(values[x.index()].iter().copied());
+    /// How well `values` of the first samples do, where activations were approximated.
+    pub(super) fn measure(&self, graph: &Graph<Nn>, sites: &[Site], values: &[Values]) -> Measured {
+        let of_sample = |values: &Values| {
+            let results = graph.outputs().iter().map(|output| output.value.index());
+            let outputs: Vec<f64> = results.flat_map(|x| values[x].iter().copied()).collect();
+            let is_inside = sites.iter().all(|site| {
+                let hull = Interval::hull(values[site.x.index()].iter().copied());
                 site.interval.contains(hull.low) && site.interval.contains(hull.high)
             });
             (outputs, is_inside)
         };
-        let evaluated = match samples.map_values(&built.graph, collect) {
-            Ok(evaluated) => evaluated,
-            Err(IrError::Interpret { .. }) => return Ok(Measured::HOPELESS),
-            Err(error) => return Err(error),
-        };
+        let evaluated: Vec<_> = values.par_iter().map(of_sample).collect();
         let mut measured = Measured {
             max_error: 0.0,
             held_back_max_error: 0.0,
@@ -120,7 +125,7 @@ impl Objective {
             measured.n_safe += usize::from(with_error(1.0) && with_error(SAFETY));
             measured.is_inside &= *is_inside;
         }
-        Ok(measured)
+        measured
     }
 
     fn class(&self, outputs: &[f64]) -> usize {
@@ -130,16 +135,6 @@ impl Objective {
             _ => (1..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best }),
         }
     }
-}
-
-impl Measured {
-    const HOPELESS: Measured = Measured {
-        max_error: f64::INFINITY,
-        held_back_max_error: f64::INFINITY,
-        n_agreeing: 0,
-        n_safe: 0,
-        is_inside: false,
-    };
 }
 
 /// 1/2 for a probability, 0 for a score.

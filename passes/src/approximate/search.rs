@@ -1,20 +1,21 @@
 //! The choice of one approximation per activation.
 
 use super::MAX_TRIALS;
-use super::build::{Built, substitute_some};
 use super::ladder::Ladder;
 use super::objective::{Measured, Objective};
 use super::site::Site;
+use super::trials::{Setting, Trials};
 use crate::PassError;
 use crate::approx::Choice;
-use crate::calibrate::Samples;
 use aphelion_ir::Graph;
-use aphelion_ir::nn::Nn;
+use aphelion_ir::nn::{Nn, Values};
 use rayon::prelude::*;
 
 /// Rung at which an activation's effect on the results is measured: 4 bits, low enough to show, high enough to be in
 /// proportion.
 const PROBE_RUNG: u32 = 8;
+/// Samples that effects are measured on.
+const N_PROBE_SAMPLES: usize = 8;
 /// Bits of error share between the largest and the smallest threshold tried.
 const THRESHOLD_BITS: i32 = 24;
 /// Thresholds per factor of two.
@@ -34,7 +35,7 @@ pub(super) struct Found {
 pub(super) struct Search<'a> {
     graph: &'a Graph<Nn>,
     sites: &'a [Site],
-    samples: &'a Samples,
+    trials: Trials<'a>,
     objective: &'a Objective,
     ladders: Vec<Ladder<'a>>,
     n_trials: usize,
@@ -42,12 +43,20 @@ pub(super) struct Search<'a> {
     best_error: f64,
 }
 
+/// A setting that was tried, with all that came of it.
+struct Trial {
+    rungs: Vec<u32>,
+    values: Vec<Values>,
+    measured: Measured,
+}
+
 impl<'a> Search<'a> {
-    pub(super) fn new(graph: &'a Graph<Nn>, sites: &'a [Site], samples: &'a Samples, objective: &'a Objective) -> Self {
+    /// `trials` know the exact model.
+    pub(super) fn new(graph: &'a Graph<Nn>, sites: &'a [Site], trials: Trials<'a>, objective: &'a Objective) -> Self {
         Search {
             graph,
             sites,
-            samples,
+            trials,
             objective,
             ladders: sites.iter().map(Ladder::new).collect(),
             n_trials: 0,
@@ -58,7 +67,10 @@ impl<'a> Search<'a> {
     pub(super) fn run(mut self) -> Result<Found, PassError> {
         let effects = self.effects()?;
         let (mut rungs, mut measured) = self.common_threshold(&effects)?;
-        self.lower_rungs(&mut rungs, &mut measured)?;
+        if self.objective.counts_levels_only() {
+            self.raise_rungs(&mut rungs, &mut measured)?;
+        }
+        self.lower_rungs(&effects, &mut rungs, &mut measured)?;
         let mut choices = Vec::with_capacity(rungs.len());
         for (index, rung) in rungs.iter().enumerate() {
             let choice = self.ladders[index].choice(*rung)?.cloned();
@@ -78,17 +90,19 @@ impl<'a> Search<'a> {
         self.ladders
             .par_iter_mut()
             .try_for_each(|ladder| ladder.choice(PROBE_RUNG).map(drop))?;
+        let n_samples = self.objective.n_samples().min(N_PROBE_SAMPLES);
         let mut effects = Vec::with_capacity(self.sites.len());
         for index in 0..self.sites.len() {
             let mut effect = 1.0;
             if let Some(choice) = self.ladders[index].choice(PROBE_RUNG)?.cloned() {
+                let mut setting: Setting = vec![None; self.sites.len()];
+                setting[index] = Some(PROBE_RUNG);
                 let mut choices = vec![None; self.sites.len()];
                 choices[index] = Some(&choice);
-                let built = substitute_some(self.graph, self.sites, &choices)?;
-                let measured = self.measure(&built)?;
-                let error = choice.errors.data_rms.unwrap_or(choice.errors.interval_max_abs);
-                if measured.max_error.is_finite() && error > 0.0 {
-                    effect = measured.max_error / error;
+                let values = self.trials.evaluate(&setting, &choices, n_samples)?;
+                let error = error_of(&choice);
+                if let Some(values) = values.filter(|_| error > 0.0) {
+                    effect = self.objective.measure(self.graph, self.sites, &values).max_error / error;
                 }
             }
             effects.push(effect);
@@ -112,12 +126,12 @@ impl<'a> Search<'a> {
                 .map(|(ladder, effect)| ladder.rung_for(share(next) / effect))
                 .collect();
             match self.trial(&rungs)? {
-                Some(measured) if self.objective.is_met(&measured) => {
-                    found = Some((rungs, measured));
+                Some(trial) => {
+                    found = Some(trial);
                     last = next;
                 }
-                _ if next >= n_thresholds => break,
-                _ => first = next + 1,
+                None if next >= n_thresholds => break,
+                None => first = next + 1,
             }
             if found.is_some() {
                 next = (first + last) / 2;
@@ -126,58 +140,67 @@ impl<'a> Search<'a> {
                 step *= 2;
             }
         }
-        found.ok_or_else(|| self.infeasible())
+        let found = found.ok_or_else(|| self.infeasible())?;
+        Ok(self.accept(found))
     }
 
-    /// Lowers one rung after the other while the target holds: first to fewer levels, deepest activation first, then to
-    /// fewer products.
-    fn lower_rungs(&mut self, rungs: &mut [u32], measured: &mut Measured) -> Result<(), PassError> {
-        let mut is_stuck = vec![false; rungs.len()];
-        while self.n_trials < MAX_TRIALS {
-            let mut deepest: Option<(usize, usize)> = None;
-            for index in 0..rungs.len() {
-                let depth = self.depth(index, rungs[index])?;
-                if !is_stuck[index] && deepest.is_none_or(|(known, _)| depth > known) {
-                    deepest = Some((depth, index));
-                }
-            }
-            let Some((depth, index)) = deepest else { break };
-            let is_shallower = |depth_below: usize| depth_below < depth;
-            let Some(lower) = self.lower(index, rungs[index], is_shallower)? else {
-                is_stuck[index] = true;
-                continue;
-            };
-            let mut trial = rungs.to_vec();
-            trial[index] = lower;
-            match self.trial(&trial)? {
-                Some(found) if self.objective.is_met(&found) => {
-                    rungs.copy_from_slice(&trial);
-                    *measured = found;
-                }
-                _ => is_stuck[index] = true,
-            }
+    /// Raises every rung to the last one of its depth, if the target holds then, too: where levels are all that counts,
+    /// that costs nothing.
+    fn raise_rungs(&mut self, rungs: &mut Vec<u32>, measured: &mut Measured) -> Result<(), PassError> {
+        let raise = |(ladder, rung): (&mut Ladder<'_>, &u32)| ladder.last_of_depth(*rung);
+        let raised: Vec<u32> = (self.ladders.par_iter_mut().zip(&*rungs))
+            .map(raise)
+            .collect::<Result<_, _>>()?;
+        if let Some(trial) = self.trial(&raised)? {
+            (*rungs, *measured) = self.accept(trial);
         }
         Ok(())
     }
 
-    /// The highest rung below `rung` whose depth is as wanted.
-    fn lower(&mut self, index: usize, rung: u32, is_wanted: impl Fn(usize) -> bool) -> Result<Option<u32>, PassError> {
-        for lower in (0..rung).rev() {
-            if is_wanted(self.depth(index, lower)?) {
-                return Ok(Some(lower));
-            }
+    /// Lowers one rung after the other to fewer levels while the target holds: deepest activation first, among those the
+    /// one where it matters least.
+    fn lower_rungs(&mut self, effects: &[f64], rungs: &mut Vec<u32>, measured: &mut Measured) -> Result<(), PassError> {
+        // By site: what to try next, how deep it was, and how much error it would cause.
+        let mut next: Vec<Option<(u32, usize, f64)>> = Vec::with_capacity(rungs.len());
+        for index in 0..rungs.len() {
+            next.push(self.step_down(index, rungs[index], effects[index])?);
         }
-        Ok(None)
+        while self.n_trials < MAX_TRIALS {
+            let candidates = next
+                .iter()
+                .enumerate()
+                .filter_map(|(index, step)| step.map(|step| (index, step)));
+            let first = candidates.min_by(|(_, (_, a_depth, a_error)), (_, (_, b_depth, b_error))| {
+                b_depth.cmp(a_depth).then(a_error.total_cmp(b_error))
+            });
+            let Some((index, (lower, ..))) = first else { break };
+            let mut lowered = rungs.clone();
+            lowered[index] = lower;
+            next[index] = match self.trial(&lowered)? {
+                Some(trial) => {
+                    (*rungs, *measured) = self.accept(trial);
+                    self.step_down(index, lower, effects[index])?
+                }
+                None => None,
+            };
+        }
+        Ok(())
     }
 
-    fn depth(&mut self, index: usize, rung: u32) -> Result<usize, PassError> {
-        Ok(self.ladders[index]
-            .choice(rung)?
-            .map_or(usize::MAX, |choice| choice.cost.depth))
+    /// The highest rung below `rung` that takes fewer levels, the levels that `rung` takes, and the error that the lower
+    /// one would cause in the results.
+    fn step_down(&mut self, index: usize, rung: u32, effect: f64) -> Result<Option<(u32, usize, f64)>, PassError> {
+        let ladder = &mut self.ladders[index];
+        let depth = ladder.depth(rung)?;
+        let Some(lower) = ladder.first_shallower(rung)? else {
+            return Ok(None);
+        };
+        let error = ladder.choice(lower)?.map_or(f64::INFINITY, error_of);
+        Ok(Some((lower, depth, effect * error)))
     }
 
-    /// Measures the model with all activations on `rungs`; `None` when one of them is out of reach.
-    fn trial(&mut self, rungs: &[u32]) -> Result<Option<Measured>, PassError> {
+    /// Tries the model with all activations on `rungs`; `None` when one of them is out of reach, or the target missed.
+    fn trial(&mut self, rungs: &[u32]) -> Result<Option<Trial>, PassError> {
         let make = |(ladder, rung): (&mut Ladder<'_>, &u32)| ladder.choice(*rung).map(drop);
         self.ladders.par_iter_mut().zip(rungs).try_for_each(make)?;
         let mut choices = Vec::with_capacity(rungs.len());
@@ -187,15 +210,26 @@ impl<'a> Search<'a> {
                 None => return Ok(None),
             }
         }
-        let built = substitute_some(self.graph, self.sites, &choices)?;
-        self.measure(&built).map(Some)
+        self.n_trials += 1;
+        let setting: Setting = rungs.iter().copied().map(Some).collect();
+        let n_samples = self.objective.n_samples();
+        let Some(values) = self.trials.evaluate(&setting, &choices, n_samples)? else {
+            return Ok(None);
+        };
+        let measured = self.objective.measure(self.graph, self.sites, &values);
+        self.best_error = self.best_error.min(measured.max_error);
+        Ok(self.objective.is_met(&measured).then(|| Trial {
+            rungs: rungs.to_vec(),
+            values,
+            measured,
+        }))
     }
 
-    fn measure(&mut self, built: &Built) -> Result<Measured, PassError> {
-        self.n_trials += 1;
-        let measured = self.objective.measure(built, self.sites, self.samples)?;
-        self.best_error = self.best_error.min(measured.max_error);
-        Ok(measured)
+    /// Goes on from a trial.
+    fn accept(&mut self, trial: Trial) -> (Vec<u32>, Measured) {
+        let setting = trial.rungs.iter().copied().map(Some).collect();
+        self.trials.accept(setting, trial.values);
+        (trial.rungs, trial.measured)
     }
 
     fn infeasible(&self) -> PassError {
@@ -207,4 +241,9 @@ impl<'a> Search<'a> {
             super::ladder::MAX_DEPTH
         ))
     }
+}
+
+/// The error of an approximation on the data, or anywhere where there is none.
+fn error_of(choice: &Choice) -> f64 {
+    choice.errors.data_rms.unwrap_or(choice.errors.interval_max_abs)
 }

@@ -3,9 +3,8 @@
 use crate::PassError;
 use crate::approx::{ApproxError, Curve, Histogram};
 use crate::calibrate::{Interval, Samples};
-use aphelion_ir::nn::{Func, Nn, NnOp};
+use aphelion_ir::nn::{Func, Nn, NnOp, Values};
 use aphelion_ir::{Graph, Origin, ValueId};
-use std::borrow::Cow;
 
 /// A divisor keeps this share of the smallest magnitude seen where its widened interval would reach zero.
 const SMALLEST_DIVISOR: f64 = 0.5;
@@ -44,7 +43,7 @@ pub(super) fn find(graph: &Graph<Nn>, samples: &Samples, are_real: bool) -> Resu
             _ => {}
         }
     }
-    let hulls = |values: &[Cow<'_, [f64]>]| -> Vec<Interval> {
+    let hulls = |values: &Values| -> Vec<Interval> {
         let hull = |(_, x, _): &(ValueId, ValueId, Func)| Interval::hull(values[x.index()].iter().copied());
         sites.iter().map(hull).collect()
     };
@@ -77,9 +76,8 @@ pub(super) fn find(graph: &Graph<Nn>, samples: &Samples, are_real: bool) -> Resu
         });
     }
     if are_real {
-        let fill = |values: &[Cow<'_, [f64]>]| -> Vec<Vec<f64>> {
-            found.iter().map(|site| values[site.x.index()].to_vec()).collect()
-        };
+        let fill =
+            |values: &Values| -> Vec<Vec<f64>> { found.iter().map(|site| values[site.x.index()].to_vec()).collect() };
         let values = samples.fitted().map_values(graph, fill)?;
         for (index, site) in found.iter_mut().enumerate() {
             let (low, high) = (site.interval.low, site.interval.high);

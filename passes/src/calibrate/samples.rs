@@ -2,10 +2,9 @@
 
 use super::{Interval, declared_inputs};
 use crate::PassError;
-use aphelion_ir::nn::{Interpreter, Nn, NnOp};
+use aphelion_ir::nn::{Interpreter, Nn, NnOp, Values};
 use aphelion_ir::{Graph, IrError};
 use rayon::prelude::*;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// One sample in so many is held back from fits.
@@ -127,22 +126,21 @@ impl Samples {
     pub(crate) fn map_values<T: Send>(
         &self,
         graph: &Graph<Nn>,
-        collect: impl Fn(&[Cow<'_, [f64]>]) -> T + Sync,
+        collect: impl Fn(&Values) -> T + Sync,
     ) -> Result<Vec<T>, IrError> {
         let interpreter = Interpreter::new(graph)?;
         let one = |inputs: &BTreeMap<_, _>| interpreter.evaluate_all(inputs).map(|values| collect(&values));
         self.inputs.par_iter().map(one).collect()
     }
 
-    /// The results of the model for every sample in order, those of one sample joined.
-    pub(crate) fn outputs(&self, graph: &Graph<Nn>) -> Result<Vec<Vec<f64>>, IrError> {
-        let interpreter = Interpreter::new(graph)?;
-        let one = |inputs: &BTreeMap<_, _>| interpreter.evaluate(inputs).map(|outputs| outputs.concat());
+    /// All values for every sample in order.
+    pub(crate) fn values(&self, interpreter: &Interpreter<'_>) -> Result<Vec<Values>, IrError> {
+        let one = |inputs: &BTreeMap<_, _>| interpreter.evaluate_all(inputs);
         self.inputs.par_iter().map(one).collect()
     }
 
     pub(super) fn extremes(&self, graph: &Graph<Nn>) -> Result<Extremes, IrError> {
-        let hulls = |values: &[Cow<'_, [f64]>]| -> Vec<Interval> {
+        let hulls = |values: &Values| -> Vec<Interval> {
             values
                 .iter()
                 .map(|value| Interval::hull(value.iter().copied()))

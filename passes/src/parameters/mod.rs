@@ -62,6 +62,7 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
     let asked_bits = match cx.options.target {
         Target::Precision(bits) => bits,
         Target::Agreement(_) => AGREEMENT_BITS,
+        Target::Automatic => Target::DEFAULT_BITS,
     };
     let is_exact = !graph.iter().any(|(_, node)| matches!(node.op, CkksOp::PolyEval { .. }));
     let needed_bits = NOISE_SHARE_BITS

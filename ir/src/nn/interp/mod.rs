@@ -14,10 +14,17 @@ mod pool;
 mod reduce;
 
 use super::{Nn, NnOp};
+use crate::dialect::Op;
 use crate::error::IrError;
 use crate::graph::{Graph, Node, ValueId};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Every value of a graph by index, row-major. Runs share what they have in common.
+pub type Values = Vec<Arc<Vec<f64>>>;
+
+/// May give the result of an op, by its value and first operand's content, in place of what the op computes.
+pub type StandIn<'a> = dyn Fn(ValueId, &[f64]) -> Option<Vec<f64>> + Sync + 'a;
 
 /// Evaluates `graph` on `inputs` (by name, row-major) and returns its outputs in order, row-major.
 ///
@@ -33,7 +40,7 @@ pub fn evaluate(graph: &Graph<Nn>, inputs: &BTreeMap<String, Vec<f64>>) -> Resul
 pub struct Interpreter<'a> {
     graph: &'a Graph<Nn>,
     /// Per value: what it is, where it depends on no input.
-    fixed: Vec<Option<Vec<f64>>>,
+    fixed: Vec<Option<Arc<Vec<f64>>>>,
     live: Vec<bool>,
 }
 
@@ -53,15 +60,17 @@ impl<'a> Interpreter<'a> {
                 NnOp::Input { .. } => continue,
                 NnOp::Constant { value } => graph.constants.get(value)?.to_vec()?,
                 op => {
-                    let fixed = |operand: ValueId| interpreter.fixed[operand.index()].as_deref();
-                    if crate::dialect::Op::operands(op).into_iter().any(|x| fixed(x).is_none()) {
+                    let fixed = |operand: ValueId| interpreter.fixed[operand.index()].as_ref();
+                    if op.operands().into_iter().any(|x| fixed(x).is_none()) {
                         continue;
                     }
-                    compute(graph, id, &|operand| fixed(operand).unwrap_or_default())
+                    compute(graph, id, &|operand| {
+                        fixed(operand).map_or(&[], |value| value.as_slice())
+                    })
                 }
             };
             check_finite(node, &value)?;
-            interpreter.fixed[id.index()] = Some(value);
+            interpreter.fixed[id.index()] = Some(Arc::new(value));
         }
         Ok(interpreter)
     }
@@ -77,30 +86,56 @@ impl<'a> Interpreter<'a> {
         Ok(self.graph.outputs().iter().map(|result| output(result.value)).collect())
     }
 
-    /// Every value by index, row-major; constants are borrowed.
+    /// Every value by index, row-major.
     ///
     /// # Errors
     /// As [`Interpreter::evaluate`].
-    pub fn evaluate_all(&self, inputs: &BTreeMap<String, Vec<f64>>) -> Result<Vec<Cow<'_, [f64]>>, IrError> {
+    pub fn evaluate_all(&self, inputs: &BTreeMap<String, Vec<f64>>) -> Result<Values, IrError> {
         self.run(inputs, &|_| true)
     }
 
-    fn run(
+    /// Every value by index, where those before `first` are as in `known`, which an earlier evaluation on the same inputs
+    /// gave. From there on, `stand_in` may give results in place of ops.
+    ///
+    /// # Errors
+    /// When an op or `stand_in` yields a value that is not finite.
+    pub fn evaluate_from(
         &self,
-        inputs: &BTreeMap<String, Vec<f64>>,
-        wanted: &dyn Fn(ValueId) -> bool,
-    ) -> Result<Vec<Cow<'_, [f64]>>, IrError> {
+        known: &[Arc<Vec<f64>>],
+        first: ValueId,
+        stand_in: &StandIn<'_>,
+    ) -> Result<Values, IrError> {
+        let mut values: Values = known[..first.index()].to_vec();
+        for (id, node) in self.graph.iter().skip(first.index()) {
+            let value = match (&self.fixed[id.index()], &node.op) {
+                (Some(value), _) => value.clone(),
+                (None, NnOp::Input { .. }) => known[id.index()].clone(),
+                (None, op) => {
+                    let operand = op.operands().first().map(|x| values[x.index()].as_slice());
+                    let given = operand.and_then(|operand| stand_in(id, operand));
+                    let value = given.unwrap_or_else(|| compute(self.graph, id, &|x| values[x.index()].as_slice()));
+                    check_finite(node, &value)?;
+                    Arc::new(value)
+                }
+            };
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    fn run(&self, inputs: &BTreeMap<String, Vec<f64>>, wanted: &dyn Fn(ValueId) -> bool) -> Result<Values, IrError> {
         self.check_names(inputs)?;
-        let mut values: Vec<Cow<'_, [f64]>> = Vec::with_capacity(self.graph.len());
+        let nothing = Arc::new(Vec::new());
+        let mut values: Values = Vec::with_capacity(self.graph.len());
         for (id, node) in self.graph.iter() {
             let value = match (&self.fixed[id.index()], &node.op) {
-                (Some(value), _) => Cow::Borrowed(value.as_slice()),
-                (None, NnOp::Input { name, .. }) => Cow::Owned(input(node, name, inputs)?),
-                (None, _) if !wanted(id) => Cow::Borrowed(&[][..]),
+                (Some(value), _) => value.clone(),
+                (None, NnOp::Input { name, .. }) => Arc::new(input(node, name, inputs)?),
+                (None, _) if !wanted(id) => nothing.clone(),
                 (None, _) => {
-                    let computed = compute(self.graph, id, &|operand| &values[operand.index()]);
+                    let computed = compute(self.graph, id, &|operand| values[operand.index()].as_slice());
                     check_finite(node, &computed)?;
-                    Cow::Owned(computed)
+                    Arc::new(computed)
                 }
             };
             values.push(value);
