@@ -8,7 +8,7 @@ use aphelion_ir::ckks::{BootstrapSpec, Bsgs, Ckks, CkksOp, Interpreter, Noise, P
 use aphelion_ir::slot::{Kernel, Layout, LinearMap};
 use aphelion_ir::{ConstantPool, Graph, Origin, Tensor, ValueId};
 use aphelion_runtime::ckks::boot::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
-use aphelion_runtime::ckks::params::Security;
+use aphelion_runtime::ckks::params::{SecretDistribution, Security};
 use aphelion_runtime::client::Client;
 use aphelion_runtime::exec::{Server, ServerOptions};
 use aphelion_runtime::plan::{Op, Plan, Report};
@@ -16,7 +16,7 @@ use aphelion_runtime::ring::SecretRng;
 
 const LOG_N: u32 = 9;
 const SLOTS: usize = 256;
-const LEVELS: usize = 3;
+const LEVELS: usize = 4;
 
 fn chain() -> BootstrapPlan {
     let request = BootstrapRequest {
@@ -24,17 +24,20 @@ fn chain() -> BootstrapPlan {
         slots: SLOTS,
         content: Content::Complex,
         bits: 18.0,
-        levels: LEVELS,
+        levels: LEVELS - 2,
         log_scale: 40.0,
         security: Security::None,
     };
     let circuit = BootstrapCircuit {
         log_ratio: 8.0,
-        arcsine_degree: 1,
+        arcsine_degree: 3,
         doublings: 3,
-        wide_steps: 0,
+        log_reduction_prime: 49.3,
+        takes_halves_apart: false,
         coeffs_to_slots: 2,
         slots_to_coeffs: 2,
+        digits: None,
+        secret: SecretDistribution::UniformTernary,
         ephemeral_weight: 16,
         failure_log2: -30.0,
     };

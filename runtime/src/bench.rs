@@ -3,12 +3,15 @@
 //! Assumes nothing else; ensures one [`Measurement`] per operation, at the highest level of its [`Set`]. Wall-clock times
 //! are those of single runs; processor time is the mean over all runs, which a loaded machine disturbs least.
 
+pub mod bootstrap;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::ckks::boot::processor_nanoseconds;
 use crate::ckks::encoding::Encoder;
 use crate::ckks::eval::Evaluator;
 use crate::ckks::keys::{KeyRequest, SecretKey};
@@ -217,13 +220,4 @@ fn time(seconds: f64, run: &mut dyn FnMut() -> Result<()>) -> Result<Times> {
             .zip(after)
             .map(|(before, after)| (after - before) as f64 / 1e6 / runs as f64),
     })
-}
-
-/// Processor time of all threads of this process so far; `None` where the system has no `/proc`.
-fn processor_nanoseconds() -> Option<u64> {
-    let of_thread = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
-        let line = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        line.split_whitespace().next()?.parse().ok()
-    };
-    std::fs::read_dir("/proc/self/task").ok()?.map(of_thread).sum()
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use aphelion_runtime::ckks::Ciphertext;
 use aphelion_runtime::ckks::boot::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
 use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyRequest};
-use aphelion_runtime::ckks::params::Security;
+use aphelion_runtime::ckks::params::{SecretDistribution, Security};
 use aphelion_runtime::client::Client;
 use aphelion_runtime::error::Error;
 use aphelion_runtime::exec::{Evaluation, Progress, Server, ServerOptions};
@@ -36,11 +36,14 @@ fn chain() -> BootstrapPlan {
     };
     let circuit = BootstrapCircuit {
         log_ratio: 8.0,
-        arcsine_degree: 1,
+        arcsine_degree: 3,
         doublings: 3,
-        wide_steps: 0,
+        log_reduction_prime: 49.3,
+        takes_halves_apart: false,
         coeffs_to_slots: 2,
         slots_to_coeffs: 2,
+        digits: None,
+        secret: SecretDistribution::UniformTernary,
         ephemeral_weight: 16,
         failure_log2: -30.0,
     };
@@ -73,7 +76,7 @@ fn parts() -> (ClientPart, Program) {
     }
     let r = Register;
     let mut ops = Vec::new();
-    // 3..=8: squares 4, 6, 8, the last at level 1.
+    // 3..=8: squares 4, 6, 8, the last at level 3.
     for (input, product) in [(0, 3), (1, 5), (2, 7)] {
         ops.push(Op::Mul {
             a: r(input),
@@ -81,7 +84,7 @@ fn parts() -> (ClientPart, Program) {
         });
         ops.push(Op::RelinearizeRescale { x: r(product) });
     }
-    ops.push(Op::DropLevel { x: r(4), to: 0 }); // 9
+    ops.push(Op::DropLevel { x: r(4), to: 2 }); // 9
     ops.push(Op::Bootstrap {
         xs: vec![r(9), r(6)],
         slots: SLOTS,
@@ -100,7 +103,7 @@ fn parts() -> (ClientPart, Program) {
         name: name.into(),
         packing,
         scale: 1.0,
-        level: 2,
+        level: 4,
         range: None,
     };
     let output = |name: &str, packing| OutputPort {

@@ -139,7 +139,7 @@ pub fn bootstrap_plan(spec: &ParameterSpec, security: Security) -> Result<Option
             Content::Real
         },
         bits: bootstrap.bits,
-        levels: bootstrap.levels as usize,
+        levels: bootstrap.levels.saturating_sub(bootstrap.input_level) as usize,
         log_scale: f64::from(spec.log_scale),
         security,
     };

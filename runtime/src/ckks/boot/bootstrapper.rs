@@ -1,12 +1,14 @@
-//! Runs a planned bootstrap: mod_raise, trace, coeffs_to_slots, eval_mod, slots_to_coeffs.
+//! Runs a planned bootstrap: slots_to_coeffs, mod_raise, trace, coeffs_to_slots, eval_mod.
 //!
 //! Assumes keys made for the plan's request. Ensures the message again, at the plan's output level and its canonical scale.
 
 use std::sync::Arc;
 
+use super::cost::{SwitchShape, TransformCounts};
 use super::mod_raise::mod_raise;
-use super::plan::{BootstrapPlan, Content, PlannedTransform};
-use super::trace::trace;
+use super::plan::{BootstrapPlan, Content, PlannedTransform, switch_shape};
+use super::profile::{StageTime, Stopwatch};
+use super::trace::{trace, trace_steps};
 use crate::ckks::Ciphertext;
 use crate::ckks::encoding::Encoder;
 use crate::ckks::eval::{EncodedDiagonals, Evaluator, RawDiagonals};
@@ -35,9 +37,8 @@ impl Factor {
         })
     }
 
-    fn apply(&self, evaluator: &Evaluator, input: &Ciphertext) -> Result<Ciphertext> {
-        let mut outputs = evaluator.linear_transform(&[input], &self.shape, &self.diagonals, self.level)?;
-        Ok(outputs.swap_remove(0))
+    fn apply(&self, evaluator: &Evaluator, input: &Ciphertext) -> Result<Vec<Ciphertext>> {
+        evaluator.linear_transform(&[input], &self.shape, &self.diagonals, self.level)
     }
 }
 
@@ -46,10 +47,11 @@ pub struct Bootstrapper {
     plan: BootstrapPlan,
     evaluator: Arc<Evaluator>,
     encapsulation: Arc<EncapsulationKeys>,
-    coeffs_to_slots: Vec<Factor>,
+    switch: SwitchShape,
     slots_to_coeffs: Vec<Factor>,
-    /// Declared scale of the reduction's result.
-    reduced_scale: f64,
+    coeffs_to_slots: Vec<Factor>,
+    /// Yields the real and the imaginary parts where they were reduced side by side.
+    take_halves_apart: Option<Factor>,
     /// X^(N/2), which is i in every slot.
     unit_i: Poly,
 }
@@ -85,21 +87,21 @@ impl Bootstrapper {
                 })
                 .collect()
         };
+        let slots_to_coeffs = factors(plan.slots_to_coeffs()?, params.scale(plan.input_level()))?;
         let coeffs_to_slots = factors(plan.coeffs_to_slots()?, plan.raised_scale(&params))?;
-        // 2 pi m / q_0 at the ladder's scale is m at this one.
-        let bottom = *plan.ladder().last().unwrap_or(&0);
-        let reduced_scale = params.scale(bottom) * std::f64::consts::TAU * params.scale(0) / params.q()[0] as f64;
-        let slots_to_coeffs = factors(plan.slots_to_coeffs()?, reduced_scale)?;
+        let halves = plan.take_halves_apart()?.into_iter().collect();
+        let take_halves_apart = factors(halves, params.scale(plan.output_level() + 1))?.pop();
         let mut monomial = vec![0; params.n()];
         monomial[params.n() / 2] = 1;
         let mut unit_i = Poly::from_signed(params.ring(), Basis::q(plan.ladder()[0]), &monomial);
         unit_i.to_eval();
         Ok(Self {
+            switch: switch_shape(plan.literal()),
             plan,
             encapsulation,
-            coeffs_to_slots,
             slots_to_coeffs,
-            reduced_scale,
+            coeffs_to_slots,
+            take_halves_apart,
             unit_i,
             evaluator,
         })
@@ -129,7 +131,10 @@ impl Bootstrapper {
     #[must_use]
     pub fn diagonal_bytes(&self) -> usize {
         let factors = self.coeffs_to_slots.iter().chain(&self.slots_to_coeffs);
-        factors.map(|factor| factor.diagonals.memory_bytes()).sum()
+        factors
+            .chain(&self.take_halves_apart)
+            .map(|factor| factor.diagonals.memory_bytes())
+            .sum()
     }
 
     /// The same values, of magnitude up to one, at [`BootstrapPlan::output_level`] and its canonical scale. Under a plan for
@@ -137,24 +142,23 @@ impl Bootstrapper {
     ///
     /// # Errors
     /// [`Error::SlotMismatch`] for another slot count than the plan's, [`Error::DegreeMismatch`] for more than two parts,
-    /// [`Error::ScaleMismatch`] for a ciphertext at level 0 that has not its canonical scale; missing keys.
+    /// [`Error::LevelTooLow`] below [`BootstrapPlan::input_level`], [`Error::ScaleMismatch`] for a ciphertext at that level
+    /// that has not its canonical scale; missing keys.
     pub fn bootstrap(&self, ciphertext: &Ciphertext) -> Result<Ciphertext> {
-        self.bootstrap_times(1.0, ciphertext)
+        Ok(self.bootstrap_profiled(ciphertext)?.0)
     }
 
-    /// The message times `factor`, which the reduction's scale takes in.
-    fn bootstrap_times(&self, factor: f64, ciphertext: &Ciphertext) -> Result<Ciphertext> {
-        let raised = self.raise(ciphertext)?;
-        let parts = self.to_slots(raised)?;
-        let reduced = parts
-            .iter()
-            .map(|part| {
-                let ladder = self.plan.ladder();
-                let scale = factor * self.evaluator.params().scale(ladder[ladder.len() - 1]);
-                self.plan.eval_mod().evaluate(&self.evaluator, part, ladder, scale)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        self.to_coeffs(reduced)
+    /// As [`Bootstrapper::bootstrap`], with the time that every stage took.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::bootstrap`].
+    pub fn bootstrap_profiled(&self, ciphertext: &Ciphertext) -> Result<(Ciphertext, Vec<StageTime>)> {
+        let mut watch = Stopwatch::start();
+        let parts = self.refresh(self.at_input(ciphertext)?, &mut watch)?;
+        let [re, im] = &parts[..] else {
+            return Ok((first(parts)?, watch.into_stages()));
+        };
+        Ok((self.evaluator.add(re, &self.times_i(im, 1))?, watch.into_stages()))
     }
 
     /// Two real ciphertexts through one bootstrap planned for complex content.
@@ -163,31 +167,21 @@ impl Bootstrapper {
     /// As [`Bootstrapper::bootstrap`]; [`Error::InvalidParameter`] for a plan for real content; operands that cannot be
     /// added.
     pub fn bootstrap_pair(&self, a: &Ciphertext, b: &Ciphertext) -> Result<[Ciphertext; 2]> {
+        let need_complex = || Error::InvalidParameter {
+            name: "content",
+            reason: "two real ciphertexts need a plan for complex content".into(),
+        };
         if self.plan.request().content == Content::Real {
-            let reason = "two real ciphertexts need a plan for complex content".into();
-            return Err(Error::InvalidParameter {
-                name: "content",
-                reason,
-            });
+            return Err(need_complex());
         }
-        let evaluator = &self.evaluator;
-        let (a, b) = (self.at_bottom(a)?, self.at_bottom(b)?);
-        // Adding and subtracting the conjugate doubles.
-        let sum = self.bootstrap_times(0.5, &evaluator.add(&a, &self.times_i(&b, 1))?)?;
-        let conjugate = evaluator.conjugate(&sum)?;
-        Ok([
-            evaluator.add(&sum, &conjugate)?,
-            self.times_i(&evaluator.sub(&sum, &conjugate)?, -1),
-        ])
+        let (a, b) = (self.at_input(a)?, self.at_input(b)?);
+        let both = self.evaluator.add(&a, &self.times_i(&b, 1))?;
+        let parts = self.refresh(both, &mut Stopwatch::start())?;
+        parts.try_into().map_err(|_| need_complex())
     }
 
-    /// At level 0 and its canonical scale.
-    fn at_bottom(&self, ciphertext: &Ciphertext) -> Result<Ciphertext> {
-        self.evaluator.adjust_to(ciphertext, 0)
-    }
-
-    /// To the top of the chain, traced onto the message's subring, at the scale that the transforms expect.
-    fn raise(&self, ciphertext: &Ciphertext) -> Result<Ciphertext> {
+    /// At the level of the first transform and its canonical scale.
+    fn at_input(&self, ciphertext: &Ciphertext) -> Result<Ciphertext> {
         let (found, slots) = (ciphertext.slots(), self.plan.request().slots);
         if found != slots {
             return Err(Error::SlotMismatch {
@@ -197,51 +191,96 @@ impl Bootstrapper {
             });
         }
         ciphertext.check_parts("bootstrap", 2)?;
+        self.evaluator.adjust_to(ciphertext, self.plan.input_level())
+    }
+
+    /// The real part, and with complex content the imaginary part, of a ciphertext at the input level.
+    fn refresh(&self, input: Ciphertext, watch: &mut Stopwatch) -> Result<Vec<Ciphertext>> {
+        let coefficients = self.run(&self.slots_to_coeffs, input, "slots_to_coeffs", watch)?;
+        let raised = self.raise(&coefficients, watch)?;
+        let parts = self.to_slots(raised, watch)?;
+        self.reduce(parts, watch)
+    }
+
+    /// One factor after the other.
+    fn run(&self, factors: &[Factor], input: Ciphertext, what: &str, watch: &mut Stopwatch) -> Result<Ciphertext> {
+        let mut value = input;
+        for (i, factor) in factors.iter().enumerate() {
+            value = first(factor.apply(&self.evaluator, &value)?)?;
+            self.lap_factor(factor, format!("{what}, factor {}", i + 1), watch);
+        }
+        Ok(value)
+    }
+
+    fn lap_factor(&self, factor: &Factor, what: String, watch: &mut Stopwatch) {
+        let counts = TransformCounts::of(&factor.shape);
+        let transforms = self.switch.transform_transforms(&counts, factor.level);
+        watch.lap(what, factor.level, factor.shape.key_switches(), transforms);
+    }
+
+    /// To the top of the chain, traced onto the message's subring, at the scale that the transforms expect.
+    fn raise(&self, bottom: &Ciphertext, watch: &mut Stopwatch) -> Result<Ciphertext> {
         let params = self.evaluator.params();
-        let bottom = self.at_bottom(ciphertext)?;
-        let raised = mod_raise(params, &self.encapsulation, &bottom, self.plan.raised_level())?;
+        let level = self.plan.raised_level();
+        let raised = mod_raise(params, &self.encapsulation, bottom, level)?;
+        let limbs = level + 1 + params.p().len();
+        watch.lap("mod_raise", 0, 2, 3 * limbs + level + 1);
+        let switches = trace_steps(bottom.slots(), params.max_slots()).len();
         let mut traced = trace(&self.evaluator, raised)?;
         traced.set_scale(self.plan.raised_scale(params));
         traced.slots = self.plan.reduced_slots();
+        watch.lap(
+            "trace",
+            level,
+            switches,
+            switches * self.switch.switch_transforms(level),
+        );
         Ok(traced)
     }
 
     /// Coefficients to slots: one ciphertext, or two where real and imaginary parts need one each.
-    fn to_slots(&self, raised: Ciphertext) -> Result<Vec<Ciphertext>> {
+    fn to_slots(&self, raised: Ciphertext, watch: &mut Stopwatch) -> Result<Vec<Ciphertext>> {
         let evaluator = &self.evaluator;
-        let w = self
-            .coeffs_to_slots
-            .iter()
-            .try_fold(raised, |ct, factor| factor.apply(evaluator, &ct))?;
+        let w = self.run(&self.coeffs_to_slots, raised, "coeffs_to_slots", watch)?;
         let conjugate = evaluator.conjugate(&w)?;
         let mut parts = vec![evaluator.add(&w, &conjugate)?];
         if self.plan.request().content == Content::Complex && !self.plan.is_packed() {
             parts.push(self.times_i(&evaluator.sub(&w, &conjugate)?, -1));
         }
+        watch.lap("conjugation", w.level(), 1, self.switch.switch_transforms(w.level()));
         Ok(parts)
     }
 
-    /// Slots to coefficients, from the reduced real and imaginary parts.
-    fn to_coeffs(&self, reduced: Vec<Ciphertext>) -> Result<Ciphertext> {
-        let evaluator = &self.evaluator;
-        let mut parts = reduced.into_iter();
-        let mut w = parts.next().ok_or(Error::InvalidLinearTransform {
-            reason: "there is nothing to transform".into(),
-        })?;
-        for part in parts {
-            w = evaluator.add(&w, &self.times_i(&part, 1))?;
-        }
-        w.set_scale(self.reduced_scale);
-        let mut z = self
-            .slots_to_coeffs
-            .iter()
-            .try_fold(w, |ct, factor| factor.apply(evaluator, &ct))?;
-        z.slots = self.plan.request().slots;
-        if self.plan.request().content == Content::Real {
-            let conjugate = evaluator.conjugate(&z)?;
-            evaluator.add_in_place(&mut z, &conjugate)?;
-        }
-        Ok(z)
+    /// The reduction, at the output level.
+    fn reduce(&self, parts: Vec<Ciphertext>, watch: &mut Stopwatch) -> Result<Vec<Ciphertext>> {
+        let (evaluator, params, plan) = (&self.evaluator, self.evaluator.params(), &self.plan);
+        let ladder = plan.ladder();
+        let (count, bottom, output) = (parts.len(), ladder[ladder.len() - 1], plan.output_level());
+        // 2 pi m / q_0 at this scale is m at the message's.
+        let message_scale = params.scale(if plan.is_packed() { bottom } else { output });
+        let scale = message_scale * params.q()[0] as f64 / (std::f64::consts::TAU * params.scale(0));
+        let mut ended = |what: &'static str, depths: Vec<usize>| {
+            let transforms = depths.iter().map(|depth| self.switch.switch_transforms(ladder[*depth]));
+            let level = depths.first().map_or(bottom, |depth| ladder[*depth]);
+            watch.lap(what, level, count * depths.len(), count * transforms.sum::<usize>());
+        };
+        let mut reduced = plan
+            .eval_mod()
+            .evaluate_timed(evaluator, parts, ladder, scale, &mut ended)?;
+        reduced.iter_mut().for_each(|part| part.set_scale(message_scale));
+        let mut parts = match &self.take_halves_apart {
+            None => reduced
+                .iter()
+                .map(|part| evaluator.drop_level(part, output))
+                .collect::<Result<Vec<_>>>()?,
+            Some(factor) => {
+                let parts = factor.apply(evaluator, &first(reduced)?)?;
+                self.lap_factor(factor, "halves apart".into(), watch);
+                parts
+            }
+        };
+        parts.iter_mut().for_each(|part| part.slots = plan.request().slots);
+        Ok(parts)
     }
 
     /// Times i, or -i for a negative sign: exact and free of levels.
@@ -254,13 +293,19 @@ impl Bootstrapper {
     }
 }
 
+fn first(ciphertexts: Vec<Ciphertext>) -> Result<Ciphertext> {
+    ciphertexts.into_iter().next().ok_or(Error::InvalidLinearTransform {
+        reason: "there is nothing to transform".into(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ckks::boot::{BootstrapCircuit, BootstrapRequest};
     use crate::ckks::encoding::Complex64;
     use crate::ckks::keys::SecretKey;
-    use crate::ckks::params::Security;
+    use crate::ckks::params::{SecretDistribution, Security};
     use crate::ring::SecretRng;
 
     struct Setup {
@@ -285,9 +330,12 @@ mod tests {
             log_ratio: 8.0,
             arcsine_degree: 1,
             doublings: 3,
-            wide_steps: 0,
+            log_reduction_prime: 49.3,
+            takes_halves_apart: content == Content::Complex && slots < 256,
             coeffs_to_slots: 2,
             slots_to_coeffs: 2,
+            digits: None,
+            secret: SecretDistribution::UniformTernary,
             ephemeral_weight: 16,
             failure_log2: -30.0,
         };
@@ -368,8 +416,36 @@ mod tests {
         }
     }
 
+    /// Where the number in a slot goes: one coefficient in `gap`, bit-reversed among the slots.
+    fn coefficient_of(slots: usize, gap: usize, j: usize) -> usize {
+        (j.reverse_bits() >> (usize::BITS - slots.trailing_zeros())) * gap
+    }
+
     #[test]
-    fn transforms_go_to_slots_and_back() {
+    fn slots_become_coefficients() {
+        for (slots, content) in [(256, Content::Real), (256, Content::Complex), (64, Content::Complex)] {
+            let mut setup = setup(slots, content);
+            let (bootstrapper, plan) = (&setup.bootstrapper, setup.bootstrapper.plan.clone());
+            let params = Arc::clone(bootstrapper.evaluator.params());
+            let level = plan.input_level();
+            let input = setup.encrypt(&message(slots), level, params.scale(level));
+            let bootstrapper = &setup.bootstrapper;
+            let output = bootstrapper
+                .run(&bootstrapper.slots_to_coeffs, input, "", &mut Stopwatch::start())
+                .unwrap();
+            assert_eq!((output.level(), output.scale()), (0, params.scale(0)));
+            let coefficients = setup.coefficients(&output);
+            let gap = params.max_slots() / slots;
+            for (j, z) in message(slots).iter().enumerate() {
+                let at = coefficient_of(slots, gap, j);
+                let found = Complex64::new(coefficients[at], coefficients[at + params.n() / 2]);
+                assert!((found * (1.0 / output.scale()) - *z).abs() < 1e-6, "{content:?} {j}");
+            }
+        }
+    }
+
+    #[test]
+    fn coefficients_become_slots() {
         for (slots, content) in [(256, Content::Real), (256, Content::Complex), (64, Content::Complex)] {
             let mut setup = setup(slots, content);
             let plan = setup.bootstrapper.plan.clone();
@@ -381,37 +457,17 @@ mod tests {
             let scale = plan.raised_scale(&params);
             let gap = params.max_slots() / slots;
             let mut input = setup.encrypt(&values, plan.raised_level(), scale);
-            // One coefficient in `gap` belongs to the message, bit-reversed among the slots.
             let coefficients = setup.coefficients(&input);
             input.slots = plan.reduced_slots();
-            let parts = setup.bootstrapper.to_slots(input).unwrap();
-            let half = |part: usize, j: usize| {
-                let index = j.reverse_bits() >> (usize::BITS - slots.trailing_zeros());
-                2.0 * coefficients[(index + part * slots) * gap] / scale
-            };
+            let parts = setup.bootstrapper.to_slots(input, &mut Stopwatch::start()).unwrap();
             let found: Vec<Vec<Complex64>> = parts.iter().map(|part| setup.decrypt(part)).collect();
-            let found: Vec<f64> = found.concat().iter().map(|value| value.re).collect();
-            for (position, found) in found.iter().enumerate() {
-                let expected = half(position / slots, position % slots);
+            for (position, found) in found.concat().iter().enumerate() {
+                let at = coefficient_of(slots, gap, position % slots) + position / slots * params.n() / 2;
+                let expected = 2.0 * coefficients[at] / scale;
                 assert!(
-                    (found - expected).abs() < 1e-7,
-                    "{content:?} {position}: {found} {expected}"
+                    (found.re - expected).abs() < 1e-7,
+                    "{content:?} {position}: {found:?} {expected}"
                 );
-            }
-            // Back: at the reduction's end, with the reduced scale standing for what the transforms took away.
-            let bottom = plan.ladder()[plan.ladder().len() - 1];
-            let reduced: Vec<Ciphertext> = found
-                .chunks(plan.reduced_slots())
-                .map(|half| {
-                    let half: Vec<_> = half.iter().map(|value| Complex64::from(value / 2.0)).collect();
-                    setup.encrypt(&half, bottom, setup.bootstrapper.reduced_scale)
-                })
-                .collect();
-            let result = setup.bootstrapper.to_coeffs(reduced).unwrap();
-            let level = plan.output_level();
-            assert_eq!((result.level(), result.scale()), (level, params.scale(level)));
-            for (found, expected) in setup.decrypt(&result).iter().zip(&values) {
-                assert!((*found - *expected).abs() < 1e-6, "{content:?}: {found:?} {expected:?}");
             }
         }
     }
@@ -432,33 +488,41 @@ mod tests {
         let input = setup.encrypt(&slots, ladder[0], params.scale(ladder[0]));
         let bottom = ladder[ladder.len() - 1];
         let evaluator = &setup.bootstrapper.evaluator;
-        let result = plan
-            .eval_mod()
-            .evaluate(evaluator, &input, &ladder, params.scale(bottom))
-            .unwrap();
+        let evaluate = |ladder: &[usize]| {
+            let inputs = vec![input.clone()];
+            plan.eval_mod()
+                .evaluate(evaluator, inputs, ladder, params.scale(bottom))
+        };
+        let result = evaluate(&ladder).unwrap().swap_remove(0);
         assert_eq!((result.level(), result.scale()), (bottom, params.scale(bottom)));
         for (found, m) in setup.decrypt(&result).iter().zip(&small) {
             let expected = (std::f64::consts::TAU * m).sin();
             assert!((found.re - expected).abs() < 1e-6, "{found:?} {expected}");
         }
-        assert!(plan.eval_mod().evaluate(evaluator, &input, &ladder[1..], 1.0).is_err());
+        assert!(evaluate(&ladder[1..]).is_err());
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
         let mut setup = setup(64, Content::Real);
         let params = Arc::clone(setup.bootstrapper.evaluator.params());
-        let other = setup.encrypt(&message(32), 0, params.scale(0));
+        let level = setup.bootstrapper.plan.input_level();
+        let other = setup.encrypt(&message(32), level, params.scale(level));
         assert!(matches!(
             setup.bootstrapper.bootstrap(&other),
             Err(Error::SlotMismatch { .. })
         ));
-        let scaled = setup.encrypt(&message(64), 0, params.scale(0) * 1.5);
+        let low = setup.encrypt(&message(64), 0, params.scale(0));
+        assert!(matches!(
+            setup.bootstrapper.bootstrap(&low),
+            Err(Error::LevelTooLow { .. })
+        ));
+        let scaled = setup.encrypt(&message(64), level, params.scale(level) * 1.5);
         assert!(matches!(
             setup.bootstrapper.bootstrap(&scaled),
             Err(Error::ScaleMismatch { .. })
         ));
-        let pair = setup.encrypt(&message(64), 0, params.scale(0));
+        let pair = setup.encrypt(&message(64), level, params.scale(level));
         assert!(setup.bootstrapper.bootstrap_pair(&pair, &pair).is_err());
         let keys = EvaluationKeys::new(&params);
         let plan = setup.bootstrapper.plan.clone();

@@ -100,20 +100,11 @@ impl DiagonalMatrix {
         }
     }
 
-    /// Multiplies column j by `factor(j)`.
-    pub(super) fn scale_columns(&mut self, factor: impl Fn(usize) -> Complex64) {
-        for (offset, values) in &mut self.diagonals {
-            for (j, value) in values.iter_mut().enumerate() {
-                *value = *value * factor((j + offset) % self.slots);
-            }
-        }
-    }
-
-    /// The transform of fewest key switches, and then fewest keys, of the two-step splits with a power of two of baby steps
-    /// and chained giant steps.
+    /// The transform of least cost among the two-step splits with a power of two of baby steps and chained giant steps; of
+    /// fewest keys among equals.
     pub(super) fn into_transform(
         self,
-        folds: Vec<usize>,
+        cost: impl Fn(&LinearTransform) -> f64,
     ) -> Result<(LinearTransform, BTreeMap<DiagonalIdx, Vec<Complex64>>)> {
         let slots = self.slots;
         let stride = self.diagonals.keys().filter(|d| **d > 0).min().copied().unwrap_or(1);
@@ -126,14 +117,17 @@ impl DiagonalMatrix {
                 baby: offset % period,
             };
             let places = offsets.iter().map(split).collect();
-            LinearTransform::new(slots, 1, 1, places, folds.clone())?.with_chained_giants()
+            LinearTransform::new(slots, 1, 1, places, Vec::new())?.with_chained_giants()
         };
         let mut best = (stride, shape(stride)?);
-        let rank = |shape: &LinearTransform| (shape.key_switches(), shape.rotations(0).len());
+        let is_better = |new: &LinearTransform, old: &LinearTransform| {
+            let keys = |shape: &LinearTransform| shape.rotations(0).len();
+            (cost(new), keys(new)) < (cost(old), keys(old))
+        };
         let mut period = 2 * stride;
         while period <= slots {
             let candidate = shape(period)?;
-            if rank(&candidate) <= rank(&best.1) {
+            if is_better(&candidate, &best.1) {
                 best = (period, candidate);
             }
             period *= 2;
@@ -143,7 +137,7 @@ impl DiagonalMatrix {
             .into_iter()
             .map(|(d, values)| ((0, 0, d), values))
             .collect();
-        let (_, values) = LinearTransform::from_diagonals(slots, 1, 1, &diagonals, best.0, folds.clone())?;
+        let (_, values) = LinearTransform::from_diagonals(slots, 1, 1, &diagonals, best.0, Vec::new())?;
         Ok((best.1, values))
     }
 
@@ -157,16 +151,21 @@ impl DiagonalMatrix {
     }
 }
 
+/// Butterfly stages of each factor of coeffs_to_slots, the most first.
+pub(super) fn run_lengths(stages: usize, factors: usize) -> Vec<usize> {
+    (0..factors)
+        .map(|i| stages / factors + usize::from(i < stages % factors))
+        .collect()
+}
+
 /// Consecutive runs of stages, the longest first.
 fn runs(stages: usize, factors: usize) -> Vec<Range<usize>> {
     let mut start = 0;
-    (0..factors)
-        .map(|i| {
-            let length = stages / factors + usize::from(i < stages % factors);
-            start += length;
-            start - length..start
-        })
-        .collect()
+    let to_range = |length| {
+        start += length;
+        start - length..start
+    };
+    run_lengths(stages, factors).into_iter().map(to_range).collect()
 }
 
 /// How many factors a transform of `slots` slots can have at most.
@@ -273,7 +272,7 @@ mod tests {
         let counts: Vec<_> = factors.iter().map(|factor| factor.diagonals.len()).collect();
         assert_eq!(counts, [16, 31, 31]);
         for factor in factors {
-            let (shape, values) = factor.into_transform(vec![]).unwrap();
+            let (shape, values) = factor.into_transform(|shape| shape.key_switches() as f64).unwrap();
             assert_eq!(shape.diagonals().len(), values.len());
             assert!(shape.key_switches() <= 10, "{}", shape.key_switches());
             assert!(shape.rotations(5).len() <= 5, "{:?}", shape.rotations(5));

@@ -1,16 +1,17 @@
 //! Reduction modulo q_0 of every slot: a cosine, double angles, an arcsine.
 //!
 //! Assumes slots (m / q_0 + I) / W with |I| <= K, |m / q_0| <= 1 / ratio, W = [`EvalMod::width`], at the first level of the
-//! ladder. Ensures slots 2 pi m / q_0 at the last level, with the asked scale. A step of the ladder may drop several
-//! primes: the slots' noise is multiplied by up to 2 pi W on its way, so the first steps need scales beyond one prime.
+//! ladder. Ensures slots 2 pi m / q_0 at the last level, with the asked scale.
 //! Sources: see `sine`.
 
 use std::f64::consts::TAU;
 
+use rayon::prelude::*;
+
 use super::sine::{arcsine, cosine};
 use crate::ckks::Ciphertext;
 use crate::ckks::eval::Evaluator;
-use crate::ckks::polynomial::PolynomialPlan;
+use crate::ckks::polynomial::{PolynomialPlan, Sum, power_depth};
 use crate::error::{Error, Result};
 
 /// A planned reduction.
@@ -90,11 +91,40 @@ impl EvalMod {
         self.cosine.relinearizations() + self.doublings + arcsine
     }
 
-    /// Runs on a ciphertext at level `ladder[0]`; the result is at `ladder[depth]`, at `scale`.
+    /// The depth that each key switch starts at.
+    pub(super) fn relinearization_depths(&self) -> Vec<usize> {
+        let mut depths = polynomial_relinearizations(&self.cosine, 0);
+        let sine_at = self.cosine.depth() + self.doublings;
+        depths.extend(self.cosine.depth()..sine_at);
+        if let Some(arcsine) = &self.arcsine {
+            depths.extend(polynomial_relinearizations(arcsine, sine_at));
+        }
+        depths
+    }
+
+    /// Runs on ciphertexts at level `ladder[0]`, side by side; the results are at `ladder[depth]`, at `scale`.
     ///
     /// # Errors
     /// As [`Evaluator::poly_eval_on_ladder`].
-    pub fn evaluate(&self, evaluator: &Evaluator, y: &Ciphertext, ladder: &[usize], scale: f64) -> Result<Ciphertext> {
+    pub fn evaluate(
+        &self,
+        evaluator: &Evaluator,
+        inputs: Vec<Ciphertext>,
+        ladder: &[usize],
+        scale: f64,
+    ) -> Result<Vec<Ciphertext>> {
+        self.evaluate_timed(evaluator, inputs, ladder, scale, &mut |_, _| {})
+    }
+
+    /// As [`EvalMod::evaluate`]; tells when a part ends, with the depths that its key switches began at.
+    pub(super) fn evaluate_timed(
+        &self,
+        evaluator: &Evaluator,
+        inputs: Vec<Ciphertext>,
+        ladder: &[usize],
+        scale: f64,
+        ended: &mut dyn FnMut(&'static str, Vec<usize>),
+    ) -> Result<Vec<Ciphertext>> {
         let depth = self.cosine.depth();
         if ladder.len() != self.depth() + 1 {
             let reason = format!("{} levels for a depth of {}", ladder.len(), self.depth());
@@ -110,18 +140,50 @@ impl EvalMod {
         for step in (depth..sine_at).rev() {
             first_scale = (first_scale * evaluator.divisor(ladder[step], ladder[step + 1])).sqrt();
         }
-        let shifted = evaluator.add_scalar(y, -0.25 / self.width)?;
-        let mut c = evaluator.poly_eval_on_ladder(&shifted, &self.cosine, &ladder[..=depth], first_scale)?;
-        for level in &ladder[depth + 1..=sine_at] {
-            c = evaluator.square(&c)?;
-            c = evaluator.mul_integer(&c, 2);
-            evaluator.add_scalar_in_place(&mut c, -1.0)?;
-            evaluator.relinearize_rescale_to(&mut c, *level)?;
+        let mut values = each(inputs, |mut y| {
+            evaluator.add_scalar_in_place(&mut y, -0.25 / self.width)?;
+            evaluator.poly_eval_on_ladder(&y, &self.cosine, &ladder[..=depth], first_scale)
+        })?;
+        ended("eval_mod, cosine", polynomial_relinearizations(&self.cosine, 0));
+        values = each(values, |mut c| {
+            for level in &ladder[depth + 1..=sine_at] {
+                c = evaluator.square(&c)?;
+                c = evaluator.mul_integer(&c, 2);
+                evaluator.add_scalar_in_place(&mut c, -1.0)?;
+                evaluator.relinearize_rescale_to(&mut c, *level)?;
+            }
+            c.set_scale(sine_scale);
+            Ok(c)
+        })?;
+        ended("eval_mod, double angles", (depth..sine_at).collect());
+        if let Some(plan) = &self.arcsine {
+            values = each(values, |c| {
+                evaluator.poly_eval_on_ladder(&c, plan, &ladder[sine_at..], scale)
+            })?;
+            ended("eval_mod, arcsine", polynomial_relinearizations(plan, sine_at));
         }
-        c.set_scale(sine_scale);
-        match &self.arcsine {
-            None => Ok(c),
-            Some(plan) => evaluator.poly_eval_on_ladder(&c, plan, &ladder[sine_at..], scale),
+        Ok(values)
+    }
+}
+
+fn each(
+    inputs: Vec<Ciphertext>,
+    step: impl Fn(Ciphertext) -> Result<Ciphertext> + Sync + Send,
+) -> Result<Vec<Ciphertext>> {
+    inputs.into_par_iter().map(step).collect()
+}
+
+fn polynomial_relinearizations(plan: &PolynomialPlan, start: usize) -> Vec<usize> {
+    fn collect(sum: &Sum, start: usize, depths: &mut Vec<usize>) {
+        if !sum.products.is_empty() {
+            depths.push(start + sum.depth - 1);
+        }
+        for product in &sum.products {
+            collect(&product.quotient, start, depths);
         }
     }
+    let powers = plan.powers().iter();
+    let mut depths: Vec<usize> = powers.map(|step| start + power_depth(step.index) - 1).collect();
+    collect(plan.root(), start, &mut depths);
+    depths
 }

@@ -2,7 +2,7 @@
 //! plans come from outside.
 
 use super::plan::{BootstrapCircuit, BootstrapRequest};
-use crate::ckks::params::{MAX_LOG_N, MAX_PRIMES, MIN_LOG_N};
+use crate::ckks::params::{MAX_LOG_N, MAX_PRIMES, MIN_LOG_N, SecretDistribution};
 use crate::error::{Error, Result};
 
 /// Largest Hamming weight of an ephemeral secret; a sparser one is the point of having it.
@@ -14,28 +14,38 @@ const MAX_DOUBLINGS: usize = 8;
 /// Largest log2 of a scale, of a message ratio, and most bits.
 const MAX_LOG: f64 = 62.0;
 
-/// Checks ranges; slot counts and factors are checked against each other by the plan.
+/// Checks ranges.
 pub(super) fn check(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Result<()> {
     let refuse = |name, reason: String| Err(Error::InvalidParameter { name, reason });
     if !(MIN_LOG_N..=MAX_LOG_N).contains(&request.log_n) {
         let reason = format!("{}, expected {MIN_LOG_N} to {MAX_LOG_N}", request.log_n);
         return refuse("log_n", reason);
     }
+    check_slots(request)?;
     for (name, value, low, high) in [
         ("bits", request.bits, 0.0, MAX_LOG),
         ("log_scale", request.log_scale, 1.0, MAX_LOG),
         ("log_ratio", circuit.log_ratio, 1.0, MAX_LOG),
+        ("log_reduction_prime", circuit.log_reduction_prime, 1.0, MAX_LOG),
         ("failure_log2", circuit.failure_log2, -1000.0, 0.0),
     ] {
         if !(low..=high).contains(&value) {
             return refuse(name, format!("{value}, expected {low} to {high}"));
         }
     }
+    let secret_weight = match circuit.secret {
+        SecretDistribution::UniformTernary => 1,
+        SecretDistribution::SparseTernary { hamming_weight } => hamming_weight,
+    };
+    let stages = request.log_n as usize - 1;
     for (name, count, low, high) in [
         ("levels", request.levels, 0, MAX_PRIMES),
+        ("coeffs_to_slots", circuit.coeffs_to_slots, 1, stages),
+        ("slots_to_coeffs", circuit.slots_to_coeffs, 1, stages),
+        ("digits", circuit.digits.unwrap_or(1), 1, MAX_PRIMES),
         ("arcsine_degree", circuit.arcsine_degree, 1, MAX_ARCSINE_DEGREE),
         ("doublings", circuit.doublings, 0, MAX_DOUBLINGS),
-        ("wide_steps", circuit.wide_steps, 0, MAX_PRIMES),
+        ("secret", secret_weight, 1, 1 << request.log_n),
         ("ephemeral_weight", circuit.ephemeral_weight, 1, MAX_EPHEMERAL_WEIGHT),
     ] {
         if !(low..=high).contains(&count) {
@@ -43,4 +53,17 @@ pub(super) fn check(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> R
         }
     }
     Ok(())
+}
+
+/// Checks the slot count of a request whose ring degree is in range.
+pub(super) fn check_slots(request: &BootstrapRequest) -> Result<()> {
+    let max = 1usize << (request.log_n - 1);
+    if request.slots.is_power_of_two() && (2..=max).contains(&request.slots) {
+        Ok(())
+    } else {
+        Err(Error::InvalidSlots {
+            slots: request.slots,
+            max,
+        })
+    }
 }

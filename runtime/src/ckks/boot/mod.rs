@@ -1,19 +1,23 @@
-//! Bootstrapping: from level 0 back up, with the values kept.
+//! Bootstrapping: from a low level back up, with the values kept.
 //!
-//! Steps, in order: [`mod_raise()`] (through an ephemeral sparse secret), [`trace()`] for sparsely packed
-//! messages, coefficients to slots, [`EvalMod`], slots to coefficients. [`BootstrapPlan`] decides parameters and levels,
-//! [`Bootstrapper`] runs.
+//! Steps, in order: slots to coefficients, at the lowest levels; [`mod_raise()`] (through an ephemeral sparse secret),
+//! [`trace()`] for sparsely packed messages, coefficients to slots, [`EvalMod`]. So the reduction's noise is that of the
+//! result, instead of being summed over all coefficients, and the first transform costs next to nothing.
+//! [`BootstrapPlan`] decides parameters and levels, [`Bootstrapper`] runs.
 
 mod limits;
 
 mod failure;
-mod precision;
 mod sine;
 
 mod embedding;
 mod eval_mod;
 mod mod_raise;
 mod trace;
+
+mod cost;
+mod precision;
+mod profile;
 
 mod sketch;
 
@@ -27,4 +31,7 @@ pub use bootstrapper::Bootstrapper;
 pub use eval_mod::EvalMod;
 pub use mod_raise::mod_raise;
 pub use plan::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
+pub use precision::StageNoise;
+pub use profile::StageTime;
+pub(crate) use profile::processor_nanoseconds;
 pub use trace::{trace, trace_steps};

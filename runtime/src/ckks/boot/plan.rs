@@ -1,29 +1,35 @@
 //! A planned bootstrap: the parameters it needs and what happens at which level.
 //!
-//! Chain, from the top: `coeffs_to_slots` levels, the ladder of the reduction, `slots_to_coeffs` levels, then the levels left
-//! to the caller. Ensures that every step's canonical scale is the one the step needs, so that every linear transform and
-//! every polynomial lands exactly.
+//! Chain, from the bottom: the levels of slots_to_coeffs, which belong to the caller as much as those above them; the levels
+//! left to the caller; one for taking real and imaginary parts apart, where the circuit has it; the ladder of the reduction;
+//! the levels of coeffs_to_slots. Ensures that every step's canonical scale is the one the step needs, so that every linear
+//! transform and every polynomial lands exactly.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::cost::{SwitchShape, TransformCounts};
 use super::embedding::{DiagonalMatrix, UNIT_I, coeffs_to_slots_factors, halves, max_factors, slots_to_coeffs_factors};
 use super::eval_mod::EvalMod;
 use super::failure::failure_log2;
 use super::limits;
-use super::sketch::{Sketch, reach, reduction};
+use super::precision::{Gains, Precision, StageNoise};
+use super::sketch::{Sketch, coeffs_to_slots_costs, reach, reduction, slots_to_coeffs_costs};
 use super::trace::trace_steps;
 use crate::ckks::encoding::{Complex64, SpecialFft};
 use crate::ckks::keys::KeyRequest;
 use crate::ckks::linear::{DiagonalIdx, LinearTransform};
-use crate::ckks::params::{Parameters, ParametersLiteral, Security};
-use crate::error::{Error, Result};
+use crate::ckks::params::{Parameters, ParametersLiteral, SecretDistribution, Security};
+use crate::error::Result;
 
 /// What the slots hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
-    /// Real numbers: one reduction of half the coefficients, which determine the others.
+    /// Real numbers.
     Real,
-    /// Complex numbers, or two real vectors: one reduction up to N/4 slots, two for N/2.
+    /// Complex numbers, or two real vectors: one reduction for both parts where the circuit takes halves apart and there are
+    /// at most N/4 slots, otherwise two.
     Complex,
 }
 
@@ -39,7 +45,7 @@ pub struct BootstrapRequest {
     pub content: Content,
     /// Bits wanted of the worst slot.
     pub bits: f64,
-    /// Levels wanted above level 0 afterwards.
+    /// Levels left to the caller between two bootstraps: from the result's down to the one that the next starts at.
     pub levels: usize,
     /// log2 of their scale.
     pub log_scale: f64,
@@ -57,23 +63,41 @@ pub struct BootstrapCircuit {
     pub arcsine_degree: usize,
     /// Double-angle steps.
     pub doublings: usize,
-    /// First steps of the reduction that drop two primes each, for a scale beyond the largest prime.
-    pub wide_steps: usize,
+    /// log2 of the primes of the reduction.
+    pub log_reduction_prime: f64,
+    /// Whether a level is set aside for taking real and imaginary parts apart after a reduction of both side by side.
+    pub takes_halves_apart: bool,
     /// Factors of the coefficients-to-slots transform, a level each.
     pub coeffs_to_slots: usize,
     /// Factors of the slots-to-coefficients transform, a level each.
     pub slots_to_coeffs: usize,
+    /// Digits of the key switch; `None` for the fewest that are secure.
+    pub digits: Option<usize>,
+    /// The secret.
+    pub secret: SecretDistribution,
     /// Hamming weight of the ephemeral secret.
     pub ephemeral_weight: usize,
     /// Bound on the probability that a bootstrap fails: log2.
     pub failure_log2: f64,
 }
 
+impl BootstrapCircuit {
+    /// The level of the result.
+    pub(super) fn output_level(&self, request: &BootstrapRequest) -> usize {
+        request.levels + self.slots_to_coeffs
+    }
+
+    /// Whether real and imaginary parts of the coefficients go side by side into one ciphertext.
+    pub(super) fn packs(&self, request: &BootstrapRequest) -> bool {
+        request.content == Content::Complex && self.takes_halves_apart && request.slots < 1 << (request.log_n - 1)
+    }
+}
+
 /// One factor of a linear transform.
 #[derive(Debug, Clone)]
 pub(super) struct PlannedTransform {
     pub shape: LinearTransform,
-    pub values: std::collections::BTreeMap<DiagonalIdx, Vec<Complex64>>,
+    pub values: BTreeMap<DiagonalIdx, Vec<Complex64>>,
     pub level: usize,
 }
 
@@ -82,11 +106,15 @@ pub(super) struct PlannedTransform {
 pub struct BootstrapPlan {
     request: BootstrapRequest,
     circuit: BootstrapCircuit,
+    /// What the chain was made for.
+    chain: BootstrapRequest,
+    sketch: Sketch,
     literal: ParametersLiteral,
     reach: usize,
     eval_mod: EvalMod,
-    ladder: Vec<usize>,
-    expected_bits: [f64; 2],
+    precision: Precision,
+    slots_to_coeffs: usize,
+    coeffs_to_slots: usize,
 }
 
 impl BootstrapPlan {
@@ -97,33 +125,10 @@ impl BootstrapPlan {
     /// chain within the security asked for.
     pub fn with_circuit(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Result<Self> {
         limits::check(request, circuit)?;
-        let max_slots = 1usize << (request.log_n - 1);
-        if !request.slots.is_power_of_two() || !(2..=max_slots).contains(&request.slots) {
-            return Err(Error::InvalidSlots {
-                slots: request.slots,
-                max: max_slots,
-            });
-        }
-        for (name, count) in [
-            ("coeffs_to_slots", circuit.coeffs_to_slots),
-            ("slots_to_coeffs", circuit.slots_to_coeffs),
-        ] {
-            let most = request.log_n as usize - 1;
-            if !(1..=most).contains(&count) {
-                let reason = format!("{count} factors, expected 1 to {most}");
-                return Err(Error::InvalidParameter { name, reason });
-            }
-        }
-        let sketch = Sketch::new(request, circuit, reduction(request, circuit)?)?;
-        Ok(Self {
-            request: *request,
-            circuit: circuit.clone(),
-            literal: sketch.choose_primes(request, circuit)?,
-            reach: reach(request, circuit),
-            eval_mod: sketch.eval_mod,
-            ladder: sketch.ladder,
-            expected_bits: sketch.expected_bits,
-        })
+        let eval_mod = reduction(request, circuit)?;
+        let sketch = Sketch::new(request, circuit, &eval_mod);
+        let literal = sketch.choose_primes(request, circuit)?;
+        Self::on_chain(request, request, circuit, &eval_mod, &sketch, &literal)
     }
 
     /// The same circuit and parameters for another slot count or kind of message.
@@ -136,9 +141,50 @@ impl BootstrapPlan {
             content,
             ..self.request
         };
-        let mut plan = Self::with_circuit(&request, &self.circuit)?;
-        plan.literal = self.literal.clone();
-        Ok(plan)
+        limits::check_slots(&request)?;
+        Self::on_chain(
+            &request,
+            &self.chain,
+            &self.circuit,
+            &self.eval_mod,
+            &self.sketch,
+            &self.literal,
+        )
+    }
+
+    fn on_chain(
+        request: &BootstrapRequest,
+        chain: &BootstrapRequest,
+        circuit: &BootstrapCircuit,
+        eval_mod: &EvalMod,
+        sketch: &Sketch,
+        literal: &ParametersLiteral,
+    ) -> Result<Self> {
+        let gains = Gains::new(eval_mod, circuit.ephemeral_weight, circuit.log_ratio.exp2());
+        let precision = |factors| sketch.precision(request, circuit, factors, eval_mod, &gains);
+        let mut factors =
+            [circuit.slots_to_coeffs, circuit.coeffs_to_slots].map(|count| count.min(max_factors(request.slots)));
+        if request != chain {
+            // As many as are cheapest and keep the wanted bits: each factor takes its part of what the scales must fall.
+            let shape = switch_shape(literal);
+            factors[0] =
+                cheapest(&slots_to_coeffs_costs(request, &shape, factors[0]), |_| Ok(true))?.unwrap_or(factors[0]);
+            let costs = coeffs_to_slots_costs(request, &shape, factors[1], sketch.ladder[0]);
+            let keeps = |count| Ok(precision([factors[0], count])?.bits[0] >= request.bits);
+            factors[1] = cheapest(&costs, keeps)?.unwrap_or(factors[1]);
+        }
+        Ok(Self {
+            request: *request,
+            circuit: circuit.clone(),
+            chain: *chain,
+            precision: precision(factors)?,
+            sketch: sketch.clone(),
+            literal: literal.clone(),
+            reach: reach(request, circuit),
+            eval_mod: eval_mod.clone(),
+            slots_to_coeffs: factors[0],
+            coeffs_to_slots: factors[1],
+        })
     }
 
     /// What was asked for.
@@ -168,31 +214,44 @@ impl BootstrapPlan {
     /// Levels of the reduction, its input's first.
     #[must_use]
     pub fn ladder(&self) -> &[usize] {
-        &self.ladder
+        &self.sketch.ladder
     }
 
     /// The level ciphertexts are raised to: the highest, unless so few slots are transformed in fewer factors.
     #[must_use]
     pub fn raised_level(&self) -> usize {
-        self.ladder[0] + self.circuit.coeffs_to_slots.min(max_factors(self.request.slots))
+        self.ladder()[0] + self.coeffs_to_slots
     }
 
     /// The level of the result.
     #[must_use]
     pub fn output_level(&self) -> usize {
-        self.request.levels
+        self.circuit.output_level(&self.request)
     }
 
-    /// The lowest level a bootstrap can start from; levels above it are dropped.
+    /// The level that a bootstrap starts at: a level for each factor of slots_to_coeffs. Ciphertexts above it lose their
+    /// higher limbs first; those below cannot be bootstrapped.
     #[must_use]
     pub fn input_level(&self) -> usize {
-        0
+        self.slots_to_coeffs
     }
 
-    /// Expected bits of the worst slot and of the mean error.
+    /// Expected bits of the worst number, which nine runs in ten keep, and of the mean error.
     #[must_use]
     pub fn expected_bits(&self) -> [f64; 2] {
-        self.expected_bits
+        self.precision.bits
+    }
+
+    /// log2 of the standard deviation of the error that a bootstrap adds to each real number.
+    #[must_use]
+    pub fn log_error(&self) -> f64 {
+        self.precision.log_deviation
+    }
+
+    /// What each part of a bootstrap adds to that error.
+    #[must_use]
+    pub fn stage_noise(&self) -> &[StageNoise] {
+        &self.precision.stages
     }
 
     /// log2 of a bound on the probability that a bootstrap returns garbage: that a multiple of q_0 reaches beyond the
@@ -215,7 +274,7 @@ impl BootstrapPlan {
 
     /// Whether real and imaginary parts of the coefficients go side by side into one ciphertext.
     pub(super) fn is_packed(&self) -> bool {
-        self.request.content == Content::Complex && self.request.slots < 1 << (self.request.log_n - 1)
+        self.circuit.packs(&self.request)
     }
 
     /// Every key a [`super::Bootstrapper`] needs.
@@ -224,52 +283,114 @@ impl BootstrapPlan {
     /// [`Error::InvalidLinearTransform`] never, for a checked plan.
     pub fn key_request(&self) -> Result<KeyRequest> {
         let mut keys = KeyRequest::default();
-        keys.add_relin(self.ladder[0]);
-        keys.add_conjugation(self.ladder[0]);
-        keys.add_encapsulation(self.circuit.ephemeral_weight, self.raised_level());
-        for step in trace_steps(self.request.slots, 1 << (self.request.log_n - 1)) {
-            keys.add_rotation(step, self.raised_level());
-        }
-        for transform in self.coeffs_to_slots()?.iter().chain(&self.slots_to_coeffs()?) {
-            for (step, level) in transform.shape.rotations(transform.level) {
-                keys.add_rotation(step, level);
-            }
+        for (_, request) in self.keys_by_use()? {
+            keys.merge(&request);
         }
         Ok(keys)
+    }
+
+    /// The keys of each part of a bootstrap. Parts share keys, at the highest level that any of them needs.
+    ///
+    /// # Errors
+    /// As [`BootstrapPlan::key_request`].
+    pub fn keys_by_use(&self) -> Result<Vec<(&'static str, KeyRequest)>> {
+        let request_for = |add: &dyn Fn(&mut KeyRequest)| {
+            let mut keys = KeyRequest::default();
+            add(&mut keys);
+            keys
+        };
+        let transforms = |transforms: Vec<PlannedTransform>| {
+            request_for(&|keys| {
+                for transform in &transforms {
+                    for (step, level) in transform.shape.rotations(transform.level) {
+                        keys.add_rotation(step, level);
+                    }
+                }
+            })
+        };
+        let top = self.ladder()[0];
+        Ok(vec![
+            ("eval_mod", request_for(&|keys| keys.add_relin(top))),
+            ("conjugation", request_for(&|keys| keys.add_conjugation(top))),
+            (
+                "encapsulation",
+                request_for(&|keys| keys.add_encapsulation(self.circuit.ephemeral_weight, self.raised_level())),
+            ),
+            (
+                "trace",
+                request_for(&|keys| {
+                    for step in trace_steps(self.request.slots, 1 << (self.request.log_n - 1)) {
+                        keys.add_rotation(step, self.raised_level());
+                    }
+                }),
+            ),
+            ("coeffs_to_slots", transforms(self.coeffs_to_slots()?)),
+            ("slots_to_coeffs", transforms(self.slots_to_coeffs()?)),
+            ("merge", transforms(self.take_halves_apart()?.into_iter().collect())),
+        ])
     }
 
     /// The factors of coefficients-to-slots, in order. The result is twice the real part of what they yield.
     pub(super) fn coeffs_to_slots(&self) -> Result<Vec<PlannedTransform>> {
         let (slots, width) = (self.request.slots, self.reduced_slots());
         let fft = SpecialFft::new(slots);
-        let mut factors = coeffs_to_slots_factors(&fft, slots, width, self.raised_level() - self.ladder[0]);
+        let mut factors = coeffs_to_slots_factors(&fft, slots, width, self.coeffs_to_slots);
         if self.is_packed()
             && let Some(last) = factors.last_mut()
         {
             // Twice the real part of -i w is twice the imaginary part of w.
             last.scale_rows(halves(width, UNIT_I[1]));
         }
-        planned(factors, self.raised_level(), Vec::new())
+        self.planned(factors, self.raised_level())
     }
 
     /// The factors of slots-to-coefficients, in order.
     pub(super) fn slots_to_coeffs(&self) -> Result<Vec<PlannedTransform>> {
-        let (slots, width) = (self.request.slots, self.reduced_slots());
+        let slots = self.request.slots;
         let fft = SpecialFft::new(slots);
-        let count = self.circuit.slots_to_coeffs.min(max_factors(slots));
-        let mut factors = slots_to_coeffs_factors(&fft, slots, width, count);
-        let mut folds = Vec::new();
-        if let Some(first) = factors.first_mut() {
-            if self.is_packed() {
-                first.scale_columns(halves(width, UNIT_I[0]));
-                folds.push(slots);
-            }
-            if self.request.content == Content::Real {
-                // Twice the real part is taken at the end: every coefficient but the first stands for two.
-                first.scale_columns(|j| Complex64::from(if j == 0 { 0.5 } else { 1.0 }));
-            }
+        let factors = slots_to_coeffs_factors(&fft, slots, slots, self.slots_to_coeffs);
+        self.planned(factors, self.input_level())
+    }
+
+    /// Where real and imaginary parts lie side by side: the transform that yields each of them in all slots.
+    pub(super) fn take_halves_apart(&self) -> Result<Option<PlannedTransform>> {
+        if !self.is_packed() {
+            return Ok(None);
         }
-        planned(factors, self.output_level() + count, folds)
+        let (slots, width) = (self.request.slots, self.reduced_slots());
+        let mut values = BTreeMap::new();
+        for (out, baby) in [(0, 0), (0, slots), (1, 0), (1, slots)] {
+            // The half in place, or the other one rotated there.
+            let is_first = (out == 0) == (baby == 0);
+            let mask = (0..width).map(|j| Complex64::from(if (j < slots) == is_first { 1.0 } else { 0.0 }));
+            let idx = DiagonalIdx {
+                out,
+                giant: 0,
+                input: 0,
+                baby,
+            };
+            values.insert(idx, mask.collect());
+        }
+        let shape = LinearTransform::new(width, 1, 2, values.keys().copied().collect(), Vec::new())?;
+        Ok(Some(PlannedTransform {
+            shape,
+            values,
+            level: self.output_level() + 1,
+        }))
+    }
+
+    fn planned(&self, factors: Vec<DiagonalMatrix>, from: usize) -> Result<Vec<PlannedTransform>> {
+        let switch = switch_shape(&self.literal);
+        factors
+            .into_iter()
+            .enumerate()
+            .map(|(i, factor)| {
+                let level = from - i;
+                let (shape, values) =
+                    factor.into_transform(|shape| switch.transform(&TransformCounts::of(shape), level))?;
+                Ok(PlannedTransform { shape, values, level })
+            })
+            .collect()
     }
 
     /// Scale under which a raised ciphertext is declared, so that the slots become the reduction's input.
@@ -279,18 +400,22 @@ impl BootstrapPlan {
     }
 }
 
-fn planned(factors: Vec<DiagonalMatrix>, from: usize, folds: Vec<usize>) -> Result<Vec<PlannedTransform>> {
-    let last = factors.len() - 1;
-    factors
-        .into_iter()
-        .enumerate()
-        .map(|(i, factor)| {
-            let (shape, values) = factor.into_transform(if i == last { folds.clone() } else { Vec::new() })?;
-            Ok(PlannedTransform {
-                shape,
-                values,
-                level: from - i,
-            })
-        })
-        .collect()
+/// The count (from one up) of least cost among those that will do.
+fn cheapest(costs: &[f64], will_do: impl Fn(usize) -> Result<bool>) -> Result<Option<usize>> {
+    let mut order: Vec<usize> = (0..costs.len()).collect();
+    order.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]));
+    for index in order {
+        if will_do(index + 1)? {
+            return Ok(Some(index + 1));
+        }
+    }
+    Ok(None)
+}
+
+/// The key switch of a chain.
+pub(super) fn switch_shape(literal: &ParametersLiteral) -> SwitchShape {
+    SwitchShape {
+        digit_primes: literal.q.len().div_ceil(literal.dnum),
+        special: literal.p.len(),
+    }
 }

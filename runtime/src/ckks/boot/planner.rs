@@ -1,21 +1,28 @@
 //! The choice of a circuit: the cheapest that keeps the wanted bits within the security bound.
 //!
 //! Assumes nothing but the request. Ensures expected bits of at least the wanted ones. Method: all combinations of message
-//! ratio, arcsine degree, double angles and wide steps of the reduction are priced by their key switches, level by level; the
-//! cheapest whose chain fits is taken, ties going to the first in order.
+//! ratio, arcsine degree and double angles, of numbers of factors, and of digits are priced by their key switches, level by
+//! level, each with the smallest primes of the reduction that keep the bits; the cheapest whose chain fits is taken, ties
+//! going to the first in order.
 
+use super::cost::SwitchShape;
+use super::eval_mod::EvalMod;
 use super::plan::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
-use super::sketch::{MAX_LOG_PRIME, Sketch, reduction};
+use super::precision::Gains;
+use super::sketch::{MAX_LOG_PRIME, Sketch, coeffs_to_slots_costs, reduction, slots_to_coeffs_costs};
+use crate::ckks::params::SecretDistribution;
 use crate::error::{Error, Result};
 
 /// Hamming weight of the ephemeral secret: the one whose security is listed.
 const EPHEMERAL_WEIGHT: usize = 32;
+/// Hamming weight of a sparse main secret: the one whose security is listed.
+const SPARSE_WEIGHT: usize = 192;
 /// Failure probability per bootstrap.
 const FAILURE_LOG2: f64 = -40.0;
-/// A product over one limb, in transforms of it.
-const PRODUCT_WEIGHT: f64 = 0.15;
-/// Butterfly stages that one factor of a transform holds at most.
-const STAGES_PER_FACTOR: usize = 5;
+/// Most butterfly stages that one factor of a transform holds.
+const STAGES_PER_FACTOR: usize = 6;
+/// Most factors of a transform, but where stages demand more.
+const MAX_FACTORS: usize = 4;
 
 impl BootstrapPlan {
     /// The cheapest plan for a request.
@@ -26,39 +33,52 @@ impl BootstrapPlan {
     pub fn new(request: &BootstrapRequest) -> Result<Self> {
         let mut best: Option<(f64, BootstrapCircuit)> = None;
         let mut most_bits = f64::NEG_INFINITY;
-        let factors = (request.slots.max(2).trailing_zeros() as usize).div_ceil(STAGES_PER_FACTOR);
+        let stages = request.slots.max(2).trailing_zeros() as usize;
+        let least = stages.div_ceil(STAGES_PER_FACTOR);
+        let counts = least..=MAX_FACTORS.clamp(least, stages);
+        let can_pack = request.content == Content::Complex && 2 * request.slots < 1 << request.log_n;
         for (log_ratio, arcsine_degree, doublings) in reductions(request) {
             let mut circuit = BootstrapCircuit {
                 log_ratio,
                 arcsine_degree,
                 doublings,
-                wide_steps: 0,
-                coeffs_to_slots: factors,
-                slots_to_coeffs: factors,
+                log_reduction_prime: MAX_LOG_PRIME,
+                takes_halves_apart: can_pack,
+                coeffs_to_slots: 1,
+                slots_to_coeffs: 1,
+                digits: None,
+                secret: SecretDistribution::UniformTernary,
                 ephemeral_weight: EPHEMERAL_WEIGHT,
                 failure_log2: FAILURE_LOG2,
             };
             let eval_mod = reduction(request, &circuit)?;
-            for wide_steps in 0..=eval_mod.depth() {
-                // As many factors either way: then both transforms rotate by the same steps.
-                for factors in factors..=factors + 1 {
-                    circuit.wide_steps = wide_steps;
-                    circuit.coeffs_to_slots = factors;
-                    circuit.slots_to_coeffs = factors;
-                    let sketch = Sketch::new(request, &circuit, eval_mod.clone())?;
-                    let Some(cost) = cost(&sketch, request, &circuit) else {
+            let gains = Gains::new(&eval_mod, EPHEMERAL_WEIGHT, log_ratio.exp2());
+            for secret in secrets(request) {
+                for (to_coeffs, to_slots) in counts.clone().flat_map(|a| counts.clone().map(move |b| (a, b))) {
+                    circuit.secret = secret;
+                    circuit.slots_to_coeffs = to_coeffs;
+                    circuit.coeffs_to_slots = to_slots;
+                    let (found, bits) = smallest_primes(request, &circuit, &eval_mod, &gains)?;
+                    most_bits = most_bits.max(bits);
+                    let Some((sketch, log_prime)) = found else {
                         continue;
                     };
-                    most_bits = most_bits.max(sketch.expected_bits[0]);
-                    let is_cheapest = best.as_ref().is_none_or(|(least, _)| cost < *least);
-                    if sketch.expected_bits[0] >= request.bits && is_cheapest {
-                        best = Some((cost, circuit.clone()));
+                    for shape in sketch.switch_shapes(request, &circuit) {
+                        let cost = cost(&sketch, request, &circuit, &eval_mod, &shape);
+                        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                            let chosen = BootstrapCircuit {
+                                log_reduction_prime: log_prime,
+                                digits: Some(sketch.digits(&shape)),
+                                ..circuit.clone()
+                            };
+                            best = Some((cost, chosen));
+                        }
                     }
                 }
             }
         }
         let Some((_, circuit)) = best else {
-            let reason = if most_bits.is_finite() {
+            let reason = if most_bits.is_finite() && most_bits < request.bits {
                 format!(
                     "{}: no secure circuit at N = 2^{} with {} levels left keeps more than {most_bits:.1}",
                     request.bits, request.log_n, request.levels
@@ -78,43 +98,71 @@ impl BootstrapPlan {
     }
 }
 
-/// Work of one bootstrap, in passes over one limb that cost as much as its transform. `None` for an insecure chain.
-fn cost(sketch: &Sketch, request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Option<f64> {
-    let (width, special) = sketch.digits(request, circuit)?;
-    // Raising all digits, their products with the key, and bringing two parts down.
-    let switch = |level: usize| {
-        let limbs = (level + 1 + special) as f64;
-        limbs * ((level + 1).div_ceil(width) as f64 * (1.0 + 2.0 * PRODUCT_WEIGHT) + 2.0)
+/// The secrets to choose from.
+fn secrets(request: &BootstrapRequest) -> Vec<SecretDistribution> {
+    let sparse = SecretDistribution::SparseTernary {
+        hamming_weight: SPARSE_WEIGHT.min(1 << request.log_n),
     };
-    let stages = request.slots.trailing_zeros() as usize;
-    let transforms = |factors: usize, top: usize| -> f64 {
-        (0..factors)
-            .map(|i| {
-                let radix = 1usize << (stages / factors + usize::from(i < stages % factors));
-                // The best split of 2 * radix diagonals into baby and giant steps.
-                let steps = 2.0 * (2.0 * radix as f64).sqrt() - 2.0;
-                let products = 4.0 * PRODUCT_WEIGHT * (radix * (top - i + 1 + special)) as f64;
-                steps * switch(top - i) + products
-            })
-            .sum()
-    };
-    let (ladder, bottom) = (&sketch.ladder, request.levels);
+    vec![SecretDistribution::UniformTernary, sparse]
+}
+
+/// The secure chain of least reduction primes that keeps the wanted bits, with their size, and the most bits that any secure
+/// chain keeps.
+fn smallest_primes(
+    request: &BootstrapRequest,
+    circuit: &BootstrapCircuit,
+    eval_mod: &EvalMod,
+    gains: &Gains,
+) -> Result<(Option<(Sketch, f64)>, f64)> {
+    let factors = [circuit.slots_to_coeffs, circuit.coeffs_to_slots];
+    let steps = ((MAX_LOG_PRIME - LEAST_REDUCTION_PRIME) / REDUCTION_PRIME_STEP) as usize;
+    let mut most_bits = f64::NEG_INFINITY;
+    for step in 0..=steps {
+        let log_reduction_prime = MAX_LOG_PRIME - (steps - step) as f64 * REDUCTION_PRIME_STEP;
+        let circuit = BootstrapCircuit {
+            log_reduction_prime,
+            ..circuit.clone()
+        };
+        let sketch = Sketch::new(request, &circuit, eval_mod);
+        if sketch.switch_shape(request, &circuit).is_none() {
+            break;
+        }
+        let bits = sketch.precision(request, &circuit, factors, eval_mod, gains)?.bits[0];
+        most_bits = most_bits.max(bits);
+        if bits >= request.bits {
+            return Ok((Some((sketch, log_reduction_prime)), most_bits));
+        }
+    }
+    Ok((None, most_bits))
+}
+
+/// Least log2 of a prime of the reduction to try.
+const LEAST_REDUCTION_PRIME: f64 = 36.3;
+/// Distance between those tried.
+const REDUCTION_PRIME_STEP: f64 = 1.0;
+
+/// Work of one bootstrap, in transforms of one limb.
+fn cost(
+    sketch: &Sketch,
+    request: &BootstrapRequest,
+    circuit: &BootstrapCircuit,
+    eval_mod: &EvalMod,
+    shape: &SwitchShape,
+) -> f64 {
+    let back = slots_to_coeffs_costs(request, shape, circuit.slots_to_coeffs);
+    let forth = coeffs_to_slots_costs(request, shape, circuit.coeffs_to_slots, sketch.ladder[0]);
+    let transforms = back.last().into_iter().chain(forth.last());
     let reductions = match request.content {
-        Content::Complex if 2 * request.slots == 1 << request.log_n => 2.0,
+        Content::Complex if !circuit.takes_halves_apart => 2.0,
         _ => 1.0,
     };
-    let middle = (ladder[0] + ladder[ladder.len() - 1]) / 2;
-    Some(
-        transforms(circuit.coeffs_to_slots, ladder[0] + circuit.coeffs_to_slots)
-            + transforms(circuit.slots_to_coeffs, bottom + circuit.slots_to_coeffs)
-            + reductions * sketch.eval_mod.relinearizations() as f64 * switch(middle),
-    )
+    transforms.sum::<f64>() + shape.switch(sketch.ladder[0]) + reductions * shape.reduction(eval_mod, &sketch.ladder)
 }
 
 /// Message ratio, arcsine degree, double angles.
 fn reductions(request: &BootstrapRequest) -> impl Iterator<Item = (f64, usize, usize)> {
     let log_scale = request.log_scale;
-    let ratios = (4..=9)
+    let ratios = (4..=12)
         .map(f64::from)
         .filter(move |ratio| log_scale + ratio <= MAX_LOG_PRIME);
     ratios.flat_map(move |ratio| {
@@ -143,14 +191,9 @@ mod tests {
 
     #[test]
     fn plans_are_secure_and_keep_what_is_asked() {
-        for (slots, levels, bits) in [
-            (1 << 15, 14, 20.0),
-            (1 << 15, 14, 15.0),
-            (1 << 12, 14, 20.0),
-            (1 << 15, 8, 21.5),
-        ] {
+        for (slots, levels, bits) in [(1 << 15, 14, 20.0), (1 << 12, 14, 13.0), (1 << 15, 8, 21.0)] {
             let plan = BootstrapPlan::new(&request(16, slots, levels, bits)).unwrap();
-            assert_eq!(plan.output_level(), levels);
+            assert_eq!(plan.output_level() - plan.input_level(), levels);
             assert!(plan.expected_bits()[0] >= bits);
             assert!(plan.failure_log2() <= FAILURE_LOG2);
             assert!(Parameters::new(plan.literal().clone()).is_ok(), "{:?}", plan.circuit());

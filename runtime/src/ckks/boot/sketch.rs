@@ -1,13 +1,15 @@
 //! A circuit's levels by size, before any prime is looked for: what the planner compares.
 
+use std::f64::consts::TAU;
+
+use super::cost::{SwitchShape, TransformCounts};
+use super::embedding::run_lengths;
 use super::eval_mod::EvalMod;
 use super::failure::least_reach;
 use super::plan::{BootstrapCircuit, BootstrapRequest, Content};
-use super::precision::{NoiseInputs, expected_bits};
+use super::precision::{FactorNoise, Gains, NoiseInputs, Precision, precision};
 use super::sine::sine_error;
-use crate::ckks::params::{
-    ChainRequest, KEY_SWITCH_MARGIN_BITS, ParametersLiteral, SecretDistribution, Security, UpperLevel, max_log_qp,
-};
+use crate::ckks::params::{ChainRequest, KEY_SWITCH_MARGIN_BITS, ParametersLiteral, Security, UpperLevel, max_log_qp};
 use crate::error::{Error, Result};
 
 /// Largest log2 of a special prime that the choice of primes can rely on.
@@ -15,33 +17,26 @@ const MAX_LOG_SPECIAL: f64 = 49.99;
 /// Largest log2 of a ciphertext prime: as many special primes as a digit has then exceed it by some bits, without which
 /// the noise of key switches would be ten times that of a rescale.
 pub(super) const MAX_LOG_PRIME: f64 = 49.3;
-/// log2 of the reduction's scale where a step drops one prime.
-const NARROW_SCALE: f64 = MAX_LOG_PRIME - 0.05;
-/// log2 of the scale of the reduction's input, before a wide step: the input carries the noise of a key switch that no
-/// rescale has divided. Its square must stay below the largest constant that can be added.
-const WIDE_INPUT_SCALE: f64 = 62.0;
-/// Bits by which the scale falls from one wide step to the next, as the noise of higher powers is magnified less.
-const WIDE_TAPER: f64 = 2.0;
-/// log2 of the least scale of a wide step.
-const LEAST_WIDE_SCALE: f64 = 54.0;
-/// log2 of the scale of the diagonals of coeffs_to_slots.
-const PLAIN_SCALE: f64 = 53.0;
-/// log2 of the scale that diagonals of slots_to_coeffs are encoded at, beyond the wanted bits.
-const PLAIN_MARGIN: f64 = 17.0;
+/// Bits that the diagonals of coeffs_to_slots have beyond what makes their rounding as large as the results'.
+const PLAIN_MARGIN: f64 = 2.0;
+/// Bits of the masks that take real and imaginary parts apart, beyond the wanted ones.
+const MASK_MARGIN: f64 = 8.0;
+/// Bits by which the scale of the result exceeds the message's before those masks.
+const MASK_GUARD: f64 = 1.0;
 /// Digits where nothing has to be secure.
 const INSECURE_DIGITS: usize = 5;
 
-const SECRET: SecretDistribution = SecretDistribution::UniformTernary;
-
-/// Levels and expectations of a circuit.
+/// Levels of a circuit.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sketch {
-    pub eval_mod: EvalMod,
     /// Levels of the reduction, its input's first.
     pub ladder: Vec<usize>,
+    /// log2 of the reduction's scales, by depth.
+    log_scales: Vec<f64>,
     /// All levels above those left to the caller, lowest first.
-    pub upper: Vec<UpperLevel>,
-    /// Bits of the worst slot and of the mean error.
-    pub expected_bits: [f64; 2],
+    upper: Vec<UpperLevel>,
+    /// log2 of all ciphertext primes, from q_0 up.
+    log_primes: Vec<f64>,
 }
 
 /// The largest multiple of q_0 to provide for.
@@ -51,7 +46,7 @@ pub(super) fn reach(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> u
 
 /// Error of the cosine's series that the wanted bits allow, at the end of the double angles.
 fn tolerance(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> f64 {
-    (-request.bits - circuit.log_ratio - f64::from(request.log_n) / 2.0 - 3.0).exp2()
+    (-request.bits - circuit.log_ratio - 2.0).exp2()
 }
 
 /// The reduction of a circuit.
@@ -66,73 +61,192 @@ pub(super) fn reduction(request: &BootstrapRequest, circuit: &BootstrapCircuit) 
 }
 
 impl Sketch {
-    pub(super) fn new(request: &BootstrapRequest, circuit: &BootstrapCircuit, eval_mod: EvalMod) -> Result<Self> {
-        let ratio = circuit.log_ratio.exp2();
-        let log_scales = reduction_scales(&eval_mod, circuit.wide_steps);
-        let (upper, ladder) = upper_levels(request, circuit, &eval_mod, &log_scales);
-        let expected_bits = expected_bits(&NoiseInputs {
-            log_n: request.log_n,
-            slots: request.slots,
-            mirrored: request.content == Content::Real,
-            hamming_weight: SECRET.hamming_weight(1 << request.log_n),
-            log_scales: &log_scales,
-            width: eval_mod.width(),
-            cosine_depth: eval_mod.cosine().depth(),
-            doublings: circuit.doublings,
-            ratio,
-            log_reduced_scale: log_scales[eval_mod.depth()] + std::f64::consts::TAU.log2() - circuit.log_ratio,
-            log_scale: request.log_scale,
-            sine_error: sine_error(ratio, circuit.arcsine_degree)?,
-            tolerance: tolerance(request, circuit),
-        });
-        Ok(Self {
-            eval_mod,
+    pub(super) fn new(request: &BootstrapRequest, circuit: &BootstrapCircuit, eval_mod: &EvalMod) -> Self {
+        let output = circuit.output_level(request);
+        let smallest = f64::from(request.log_n + 8);
+        let mut upper = Vec::new();
+
+        // The scale of the message where the reduction ends.
+        let mut log_reduced = request.log_scale;
+        if circuit.takes_halves_apart {
+            log_reduced += MASK_GUARD;
+            upper.push(UpperLevel {
+                log_prime: (request.bits + MASK_MARGIN + MASK_GUARD).clamp(smallest, MAX_LOG_PRIME),
+                log_scale: log_reduced,
+            });
+        }
+
+        // The reduction: from the end, where 2 pi m / q_0 must have a scale that makes it m at the message's.
+        let depth = eval_mod.depth();
+        let mut log_scales = vec![log_reduced + circuit.log_ratio - TAU.log2()];
+        let mut ladder = vec![output + upper.len()];
+        for _ in 0..depth {
+            let log_scale = (circuit.log_reduction_prime + log_scales[log_scales.len() - 1]) / 2.0;
+            log_scales.push(log_scale);
+            upper.push(UpperLevel {
+                log_prime: circuit.log_reduction_prime,
+                log_scale,
+            });
+            ladder.push(output + upper.len());
+        }
+        ladder.reverse();
+        log_scales.reverse();
+
+        // coeffs_to_slots: the scale goes evenly from that of the raised ciphertext to that of the reduction.
+        let raised = raised_scale(request, circuit, eval_mod);
+        let factors = run_lengths(request.slots.trailing_zeros() as usize, circuit.coeffs_to_slots);
+        let count = factors.len() as f64;
+        for (i, stages) in factors.iter().rev().enumerate() {
+            let between = |part: f64| log_scales[0] + (raised - log_scales[0]) * part / count;
+            let (above, below) = (between(i as f64 + 1.0), between(i as f64));
+            // Where the rounding of the diagonals is as large as that of the result.
+            let log_slots = (request.slots as f64).log2();
+            let plain = log_scales[0] - f64::from(request.log_n) + *stages as f64 + log_slots / 2.0 - 3.0;
+            upper.push(UpperLevel {
+                log_prime: (plain + PLAIN_MARGIN + above - below).clamp(smallest, MAX_LOG_PRIME),
+                log_scale: above,
+            });
+        }
+        let mut log_primes = vec![request.log_scale + circuit.log_ratio];
+        log_primes.resize(output + 1, request.log_scale);
+        log_primes.extend(upper.iter().map(|level| level.log_prime));
+        Self {
             ladder,
+            log_scales,
             upper,
-            expected_bits,
-        })
+            log_primes,
+        }
     }
 
-    /// log2 of the primes from q_0 up, as asked for.
-    fn log_primes(&self, request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Vec<f64> {
-        let mut sizes = vec![request.log_scale + circuit.log_ratio];
-        sizes.resize(request.levels + 1, request.log_scale);
-        sizes.extend(self.upper.iter().map(|level| level.log_prime));
-        sizes
+    /// What to expect of a bootstrap on these levels, which may be of other slots than they were made for.
+    pub(super) fn precision(
+        &self,
+        request: &BootstrapRequest,
+        circuit: &BootstrapCircuit,
+        factors: [usize; 2],
+        eval_mod: &EvalMod,
+        gains: &Gains,
+    ) -> Result<Precision> {
+        let [to_coeffs, to_slots] = factors;
+        let stages = request.slots.trailing_zeros() as usize;
+        let slots_to_coeffs: Vec<FactorNoise> = run_lengths(stages, to_coeffs)
+            .into_iter()
+            .rev()
+            .map(|stages| FactorNoise {
+                stages,
+                log_scale: request.log_scale,
+                log_plain: request.log_scale,
+            })
+            .collect();
+        // Scales of the levels from the raised ciphertext to the reduction's input.
+        let first = circuit.output_level(request) + 1;
+        let scale_at = |level: usize| match level {
+            _ if level >= first => self.upper[level - first].log_scale,
+            _ => request.log_scale,
+        };
+        let mut level = self.ladder[0] + to_slots;
+        let mut above = raised_scale(request, circuit, eval_mod);
+        let coeffs_to_slots: Vec<FactorNoise> = run_lengths(stages, to_slots)
+            .into_iter()
+            .map(|stages| {
+                let log_scale = scale_at(level - 1);
+                let log_plain = log_scale + self.log_primes[level] - above;
+                (above, level) = (log_scale, level - 1);
+                FactorNoise {
+                    stages,
+                    log_scale,
+                    log_plain,
+                }
+            })
+            .collect();
+        let is_packed = circuit.packs(request);
+        let values = match request.content {
+            Content::Real => request.slots,
+            Content::Complex => 2 * request.slots,
+        };
+        let shape = self.switch_shape(request, circuit);
+        let widest = shape.map_or(0.0, |shape| self.widest_digit(shape.digit_primes));
+        let log_p = shape.map_or(0.0, |shape| log_special(widest, shape.special));
+        Ok(precision(
+            &NoiseInputs {
+                log_n: request.log_n,
+                slots: request.slots,
+                reduced_slots: if is_packed { 2 * request.slots } else { request.slots },
+                values,
+                hamming_weight: circuit.secret.hamming_weight(1 << request.log_n),
+                ephemeral_weight: circuit.ephemeral_weight,
+                log_scale: request.log_scale,
+                log_q0: self.log_primes[0],
+                log_margin: log_p - widest,
+                digits: shape.map_or(1, |shape| self.log_primes.len().div_ceil(shape.digit_primes)),
+                slots_to_coeffs: &slots_to_coeffs,
+                coeffs_to_slots: &coeffs_to_slots,
+                log_scales: &self.log_scales,
+                merge: is_packed.then(|| {
+                    let log_scale = self.upper[0].log_scale;
+                    [log_scale, self.upper[0].log_prime + request.log_scale - log_scale]
+                }),
+                width: eval_mod.width(),
+                ratio: circuit.log_ratio.exp2(),
+                sine_error: sine_error(circuit.log_ratio.exp2(), circuit.arcsine_degree)?,
+                tolerance: tolerance(request, circuit),
+            },
+            gains,
+        ))
     }
 
-    /// Primes per digit and special primes: the widest digits that stay secure. `None` when not even the narrowest do.
-    pub(super) fn digits(&self, request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Option<(usize, usize)> {
-        let sizes = self.log_primes(request, circuit);
+    fn widest_digit(&self, width: usize) -> f64 {
+        let digits = self.log_primes.chunks(width);
+        digits.map(|digit| digit.iter().sum::<f64>()).fold(0.0, f64::max)
+    }
+
+    /// Every width of digits that stays secure, widest first, with the special primes it takes.
+    pub(super) fn switch_shapes(&self, request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Vec<SwitchShape> {
         let bound = match request.security {
-            Security::Classical128 => f64::from(max_log_qp(request.log_n, SECRET).ok()?),
+            Security::Classical128 => max_log_qp(request.log_n, circuit.secret).map_or(0.0, f64::from),
             Security::None => f64::INFINITY,
         };
-        let log_q: f64 = sizes.iter().sum();
-        (1..=sizes.len().div_ceil(2)).rev().find_map(|width| {
-            let widest = sizes
-                .chunks(width)
-                .map(|digit| digit.iter().sum::<f64>())
-                .fold(0.0, f64::max);
-            let special = ((widest - 0.2) / MAX_LOG_SPECIAL).ceil();
-            let log_p = (widest + KEY_SWITCH_MARGIN_BITS).min(special * MAX_LOG_SPECIAL);
-            let fits = match request.security {
-                Security::Classical128 => log_q + log_p <= bound,
-                Security::None => sizes.len().div_ceil(width) >= INSECURE_DIGITS || width == 1,
-            };
-            fits.then_some((width, special as usize))
-        })
+        let log_q: f64 = self.log_primes.iter().sum();
+        let count = self.log_primes.len();
+        (1..=count.div_ceil(2))
+            .rev()
+            // As many digits of a smaller width cost less.
+            .filter(|width| count.div_ceil(count.div_ceil(*width)) == *width)
+            .filter_map(|digit_primes| {
+                let widest = self.widest_digit(digit_primes);
+                let special = ((widest - 0.2) / MAX_LOG_SPECIAL).ceil();
+                let fits = match request.security {
+                    Security::Classical128 => log_q + log_special(widest, special as usize) <= bound,
+                    Security::None => count.div_ceil(digit_primes) >= INSECURE_DIGITS.min(count),
+                };
+                fits.then_some(SwitchShape {
+                    digit_primes,
+                    special: special as usize,
+                })
+            })
+            .collect()
     }
 
-    /// The chain, with the fewest digits that stay secure.
+    /// The digits of the circuit, or where it does not say the widest that stay secure.
+    pub(super) fn switch_shape(&self, request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Option<SwitchShape> {
+        let shapes = self.switch_shapes(request, circuit);
+        let is_wanted = |shape: &&SwitchShape| circuit.digits.is_none_or(|digits| self.digits(shape) == digits);
+        shapes.iter().find(is_wanted).copied()
+    }
+
+    /// Digits of the whole chain.
+    pub(super) fn digits(&self, shape: &SwitchShape) -> usize {
+        self.log_primes.len().div_ceil(shape.digit_primes)
+    }
+
+    /// The chain, in the circuit's number of digits or more where the primes' sizes demand it.
     pub(super) fn choose_primes(
         &self,
         request: &BootstrapRequest,
         circuit: &BootstrapCircuit,
     ) -> Result<ParametersLiteral> {
-        let sizes = self.log_primes(request, circuit);
         let bound = match request.security {
-            Security::Classical128 => max_log_qp(request.log_n, SECRET)?,
+            Security::Classical128 => max_log_qp(request.log_n, circuit.secret)?,
             Security::None => u32::MAX,
         };
         let log_product = |primes: &[u64]| primes.iter().map(|prime| (*prime as f64).log2()).sum::<f64>();
@@ -140,19 +254,20 @@ impl Sketch {
             log_n: request.log_n,
             log_qp,
             max_log_qp: bound,
-            secret: SECRET.to_string(),
+            secret: circuit.secret.to_string(),
         };
-        let Some((mut width, _)) = self.digits(request, circuit) else {
-            return Err(insecure(sizes.iter().sum::<f64>() + MAX_LOG_SPECIAL));
+        let Some(shape) = self.switch_shape(request, circuit) else {
+            return Err(insecure(self.log_primes.iter().sum::<f64>() + MAX_LOG_SPECIAL));
         };
+        let mut width = shape.digit_primes;
         loop {
             let chain = ChainRequest {
                 log_n: request.log_n,
-                levels: request.levels,
+                levels: circuit.output_level(request),
                 log_scale: request.log_scale,
-                log_q0: request.log_scale + circuit.log_ratio,
-                dnum: sizes.len().div_ceil(width),
-                secret: SECRET,
+                log_q0: self.log_primes[0],
+                dnum: self.log_primes.len().div_ceil(width),
+                secret: circuit.secret,
                 security: request.security,
             };
             let literal = ParametersLiteral::choose_with_upper(&chain, &self.upper)?;
@@ -169,76 +284,51 @@ impl Sketch {
     }
 }
 
-/// log2 of the reduction's scale by depth.
-fn reduction_scales(eval_mod: &EvalMod, wide_steps: usize) -> Vec<f64> {
-    (0..=eval_mod.depth())
-        .map(|depth| {
-            if depth >= wide_steps {
-                NARROW_SCALE
-            } else {
-                (WIDE_INPUT_SCALE - WIDE_TAPER * depth as f64).max(LEAST_WIDE_SCALE)
-            }
-        })
-        .collect()
+/// log2 of the product of the special primes that digits of this size get.
+fn log_special(widest: f64, special: usize) -> f64 {
+    (widest + KEY_SWITCH_MARGIN_BITS).min(special as f64 * MAX_LOG_SPECIAL)
 }
 
-/// All levels above those left to the caller, lowest first, and the ladder.
-fn upper_levels(
+/// log2 of the scale that a raised ciphertext is declared to have.
+fn raised_scale(request: &BootstrapRequest, circuit: &BootstrapCircuit, eval_mod: &EvalMod) -> f64 {
+    let log_gap = f64::from(request.log_n - 1 - request.slots.trailing_zeros());
+    1.0 + log_gap + request.log_scale + circuit.log_ratio + eval_mod.width().log2()
+}
+
+/// Costs of the numbers of factors from 1 to `most`, of coeffs_to_slots with its last factor at the level above `bottom` and
+/// the trace before it.
+pub(super) fn coeffs_to_slots_costs(
     request: &BootstrapRequest,
-    circuit: &BootstrapCircuit,
-    eval_mod: &EvalMod,
-    log_scales: &[f64],
-) -> (Vec<UpperLevel>, Vec<usize>) {
-    let mut upper = Vec::new();
-    let smallest = f64::from(request.log_n + 8);
-    let stages = f64::from(request.slots.trailing_zeros());
+    shape: &SwitchShape,
+    most: usize,
+    bottom: usize,
+) -> Vec<f64> {
+    let stages = request.slots.trailing_zeros() as usize;
+    let log_gap = request.log_n as usize - 1 - stages;
+    let cost = |factors: usize| {
+        let top = bottom + factors;
+        factors_cost(&run_lengths(stages, factors), 0, shape, top) + log_gap as f64 * shape.switch(top)
+    };
+    (1..=most.min(stages)).map(cost).collect()
+}
 
-    // slots_to_coeffs: noise before a factor of r stages is multiplied by 2^(r/2).
-    let reduced_scale = log_scales[eval_mod.depth()] + (std::f64::consts::TAU).log2() - circuit.log_ratio;
-    let per_factor = stages / circuit.slots_to_coeffs as f64 / 2.0;
-    let mut scale_below = request.log_scale;
-    for i in 1..=circuit.slots_to_coeffs {
-        let is_first_applied = i == circuit.slots_to_coeffs;
-        let effective = if is_first_applied {
-            reduced_scale
-        } else {
-            scale_below + per_factor + if i == 1 { 1.0 } else { 0.0 }
-        };
-        let log_plain = request.bits + PLAIN_MARGIN;
-        let log_prime = (log_plain + effective - scale_below).clamp(smallest, MAX_LOG_PRIME);
-        let log_scale = if is_first_applied {
-            log_scales[eval_mod.depth()]
-        } else {
-            effective
-        };
-        upper.push(UpperLevel { log_prime, log_scale });
-        scale_below = effective;
-    }
+/// Costs of the numbers of factors from 1 to `most`, of slots_to_coeffs with its last factor at level 1.
+pub(super) fn slots_to_coeffs_costs(request: &BootstrapRequest, shape: &SwitchShape, most: usize) -> Vec<f64> {
+    let stages = request.slots.trailing_zeros() as usize;
+    let cost = |factors: usize| {
+        let mut runs = run_lengths(stages, factors);
+        runs.reverse();
+        factors_cost(&runs, factors - 1, shape, factors)
+    };
+    (1..=most.min(stages)).map(cost).collect()
+}
 
-    let mut ladder = vec![request.levels + upper.len()];
-    for depth in (0..eval_mod.depth()).rev() {
-        let dropped = 2.0 * log_scales[depth] - log_scales[depth + 1];
-        let primes = if dropped <= MAX_LOG_PRIME { 1 } else { 2 };
-        for _ in 0..primes {
-            upper.push(UpperLevel {
-                log_prime: dropped / f64::from(primes),
-                log_scale: log_scales[depth],
-            });
-        }
-        ladder.push(request.levels + upper.len());
-    }
-    ladder.reverse();
-
-    // coeffs_to_slots: the scale goes evenly from that of the raised ciphertext to that of the reduction.
-    let raised = 1.0 + request.log_scale + circuit.log_ratio + eval_mod.width().log2();
-    let count = circuit.coeffs_to_slots as f64;
-    for i in 0..circuit.coeffs_to_slots {
-        let above = log_scales[0] + (raised - log_scales[0]) * (i + 1) as f64 / count;
-        let below = log_scales[0] + (raised - log_scales[0]) * i as f64 / count;
-        upper.push(UpperLevel {
-            log_prime: (PLAIN_SCALE + above - below).clamp(smallest, MAX_LOG_PRIME),
-            log_scale: above,
-        });
-    }
-    (upper, ladder)
+/// Factors of these stages from level `top` down, one of which holds the longest butterflies and wraps around.
+fn factors_cost(runs: &[usize], wrapping: usize, shape: &SwitchShape, top: usize) -> f64 {
+    let factors = runs.iter().enumerate().map(|(i, stages)| {
+        TransformCounts::splits(*stages, i == wrapping)
+            .map(|counts| shape.transform(&counts, top - i))
+            .fold(f64::INFINITY, f64::min)
+    });
+    factors.sum()
 }

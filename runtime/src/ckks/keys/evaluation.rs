@@ -206,6 +206,15 @@ impl EvaluationKeys {
         self.keys.values().map(|key| key.memory_bytes()).sum::<usize>() + encapsulation
     }
 
+    /// Bytes in memory of those keys that serve a request, whole, whatever level it asks for.
+    #[must_use]
+    pub fn bytes_of(&self, request: &KeyRequest) -> usize {
+        let purposes = request.keys().into_iter();
+        let keys = purposes.filter_map(|(purpose, _)| self.keys.get(&purpose));
+        let encapsulation = self.encapsulation.as_ref().filter(|_| request.encapsulation.is_some());
+        keys.map(|key| key.memory_bytes()).sum::<usize>() + encapsulation.map_or(0, |keys| keys.memory_bytes())
+    }
+
     /// Adds the keys to an ephemeral secret and back; ones up to a higher level stay.
     pub fn insert_encapsulation(&mut self, keys: EncapsulationKeys) {
         if self
