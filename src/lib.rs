@@ -3,4 +3,6 @@
 //! Invariant: the command line only parses arguments, calls functions of [`driver`] and prints what comes back.
 
 pub mod driver;
+pub mod explain;
 pub mod report;
+pub mod units;

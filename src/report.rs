@@ -68,14 +68,24 @@ impl Keys {
     pub fn of(plan: &Plan, params: &Parameters) -> Self {
         let keys = plan.client().keys.keys();
         let limb = (params.n() * size_of::<u64>()) as u64;
-        let bytes = |level: usize| (params.digits(level) * (level + 1 + params.p().len())) as u64 * limb;
         let encapsulation = plan.client().keys.encapsulation;
         // To the sparse secret over two primes, and back with a single digit.
         let to_and_back = encapsulation.map_or(0, |keys| (2 + keys.level + 1 + params.p().len()) as u64 * limb);
         Self {
             count: keys.len() + 2 * encapsulation.iter().count(),
-            bytes: keys.iter().map(|(_, level)| bytes(*level)).sum::<u64>() + to_and_back,
+            bytes: keys
+                .iter()
+                .map(|(_, level)| Self::bytes_at(params, *level))
+                .sum::<u64>()
+                + to_and_back,
         }
+    }
+
+    /// Bytes of one key for `level`, with a seed in place of its random half.
+    #[must_use]
+    pub fn bytes_at(params: &Parameters, level: usize) -> u64 {
+        let limb = (params.n() * size_of::<u64>()) as u64;
+        (params.digits(level) * (level + 1 + params.p().len())) as u64 * limb
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use aphelion::driver::DriverError;
+use aphelion::driver::{DriverError, Observer, prices};
+use aphelion::explain::{Analysis, Measured, html};
 use aphelion::report::PlanReport;
 use aphelion_runtime::ckks::params::Parameters;
 use aphelion_runtime::plan::Plan;
@@ -13,7 +14,8 @@ use super::output::{Output, bytes, optional, pairs, seconds, table};
 const EXAMPLES: &str = "\
 Examples:
   aphelion explain model.aph
-  aphelion explain model.aph --json";
+  aphelion explain model.aph --json
+  aphelion explain model.aph --html plan.html --trace trace.json";
 
 /// Width of the bars of the timeline.
 const BAR: f64 = 24.0;
@@ -24,12 +26,32 @@ pub(super) struct Explain {
     /// The plan.
     #[arg(value_name = "P.aph")]
     plan: PathBuf,
+    /// Writes a page with drawings, complete in one file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// The trace of a run, as --trace of run and infer writes it: puts measured times on the page.
+    #[arg(long, value_name = "FILE", requires = "html")]
+    trace: Option<PathBuf>,
+    /// Prices to predict single instructions by, as calibrate-machine writes them; by default those that compile takes.
+    #[arg(long, value_name = "FILE", requires = "html")]
+    cost_table: Option<PathBuf>,
 }
 
 impl Explain {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
         let plan = Plan::open(&self.plan).map_err(DriverError::in_file(&self.plan))?;
         let params = Parameters::new(plan.client().parameters.clone())?;
+        if let Some(path) = &self.html {
+            let measured = self
+                .trace
+                .as_deref()
+                .map(|trace| Measured::read(trace, &plan))
+                .transpose()?;
+            let table = prices::find(self.cost_table.as_deref())?;
+            let page = html(&Analysis::new(&plan, &params, &table, measured));
+            std::fs::write(path, page).map_err(|source| DriverError::io(path, source))?;
+            output.notice(&format!("wrote {}", path.display()));
+        }
         output.report(&PlanReport::new(&plan, &params), text)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use aphelion::driver::Observer;
 use aphelion::report::Memory;
+pub(super) use aphelion::units::{bytes, seconds};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
@@ -123,32 +124,6 @@ pub(super) fn pairs(pairs: &[(&str, String)]) -> String {
         .collect()
 }
 
-/// A time in the unit that suits it.
-pub(super) fn seconds(value: f64) -> String {
-    match value {
-        v if v >= 100.0 => format!("{v:.0} s"),
-        v if v >= 1.0 => format!("{v:.2} s"),
-        v if v >= 1e-3 => format!("{:.1} ms", v * 1e3),
-        v => format!("{:.1} us", v * 1e6),
-    }
-}
-
-/// A size in the unit that suits it.
-pub(super) fn bytes(value: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut size = value as f64;
-    let mut unit = 0;
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 {
-        format!("{value} B")
-    } else {
-        format!("{size:.1} {}", UNITS[unit])
-    }
-}
-
 /// Memory by use.
 pub(super) fn memory(memory: &Memory) -> String {
     let server = &memory.server;
@@ -175,12 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities_are_readable() {
-        assert_eq!(
-            [seconds(0.00042), seconds(0.25), seconds(12.0)],
-            ["420.0 us", "250.0 ms", "12.00 s"]
-        );
-        assert_eq!([bytes(12), bytes(1536), bytes(3 << 30)], ["12 B", "1.5 KiB", "3.0 GiB"]);
+    fn columns_are_aligned() {
         let row = |cells: [&str; 2]| cells.map(String::from).to_vec();
         assert_eq!(
             table(&[row(["op", "n"]), row(["rotate", "12"])]),
