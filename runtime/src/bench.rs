@@ -114,11 +114,29 @@ pub struct Measurement {
 /// # Errors
 /// When the set cannot be made, or an operation has no such name.
 pub fn measure(set: &Set, ops: &[&str], seconds: f64) -> Result<Vec<Measurement>> {
-    // on a thread of the pool, as plans are run: no operation waits for another thread to be woken
-    rayon::scope(|_| measure_here(set, ops, seconds))
+    measure_each(set, ops, seconds, &mut |_| {})
 }
 
-fn measure_here(set: &Set, ops: &[&str], seconds: f64) -> Result<Vec<Measurement>> {
+/// As [`measure`]; `on_done` is shown every measurement at once.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_each(
+    set: &Set,
+    ops: &[&str],
+    seconds: f64,
+    on_done: &mut (dyn FnMut(&Measurement) + Send),
+) -> Result<Vec<Measurement>> {
+    // on a thread of the pool, as plans are run: no operation waits for another thread to be woken
+    rayon::scope(|_| measure_here(set, ops, seconds, on_done))
+}
+
+fn measure_here(
+    set: &Set,
+    ops: &[&str],
+    seconds: f64,
+    on_done: &mut (dyn FnMut(&Measurement) + Send),
+) -> Result<Vec<Measurement>> {
     let params = Parameters::new(ParametersLiteral::choose(&set.request)?)?;
     let mut rng = SecretRng::from_seed(SEED);
     let secret = SecretKey::generate(&params, &mut rng);
@@ -170,7 +188,7 @@ fn measure_here(set: &Set, ops: &[&str], seconds: f64) -> Result<Vec<Measurement
             Ok(())
         };
         let times = time(seconds, &mut run)?;
-        measurements.push(Measurement {
+        let measurement = Measurement {
             peer: "aphelion",
             op: (*op).to_string(),
             log_n: set.request.log_n,
@@ -180,7 +198,9 @@ fn measure_here(set: &Set, ops: &[&str], seconds: f64) -> Result<Vec<Measurement
             ms_median: times.median,
             ms_min: times.min,
             cpu_ms: times.processor,
-        });
+        };
+        on_done(&measurement);
+        measurements.push(measurement);
     }
     Ok(measurements)
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 the run failed, 2 bad usage or bad input.
 
 mod bench;
+mod calibrate_machine;
 mod compile;
 mod decrypt;
 mod encrypt;
@@ -79,6 +80,8 @@ enum Verb {
     Opt(opt::Opt),
     /// Measure the runtime.
     Bench(bench::Bench),
+    /// Measure this machine for the compiler's predictions and choices.
+    CalibrateMachine(calibrate_machine::CalibrateMachine),
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -108,6 +111,7 @@ fn run(cli: Cli, output: &Output) -> anyhow::Result<()> {
         Verb::Decrypt(args) => args.run(output),
         Verb::Opt(args) => args.run(output),
         Verb::Bench(args) => args.run(output),
+        Verb::CalibrateMachine(args) => args.run(output),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Reading order: [`model`] (import), [`data`] (samples), [`compile`] (model to plan), [`roles`] (client and server as
 //! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`program`] (programs in
-//! text form), [`prices`] (cost tables), [`machine`].
+//! text form), [`prices`] (cost tables), [`calibrate_machine`] (a machine's own), [`machine`].
 
+pub mod calibrate_machine;
 pub mod compile;
 pub mod data;
 pub mod infer;
