@@ -9,7 +9,7 @@ pub mod registry;
 
 pub use compile::{COMPILE, Compiled, Report, Step, compile};
 pub use graph::AnyGraph;
-pub use registry::{PASSES, PassInfo};
+pub use registry::{PASSES, PassInfo, Run};
 
 use crate::{PassCx, PassError, Stats};
 use serde::Serialize;
@@ -37,6 +37,7 @@ type OnPass<'a> = dyn FnMut(&'static str, &AnyGraph) + 'a;
 pub struct PassManager<'a> {
     cx: &'a PassCx,
     verify: bool,
+    registered: Vec<PassInfo>,
     on_pass: Box<OnPass<'a>>,
     reports: Vec<PassReport>,
 }
@@ -47,6 +48,7 @@ impl<'a> PassManager<'a> {
         PassManager {
             cx,
             verify: false,
+            registered: Vec::new(),
             on_pass: Box::new(|_, _| {}),
             reports: Vec::new(),
         }
@@ -57,6 +59,20 @@ impl<'a> PassManager<'a> {
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;
         self
+    }
+
+    /// Makes a pass from elsewhere known by its name, beside those of [`PASSES`].
+    ///
+    /// # Errors
+    /// When there is a pass of this name already.
+    pub fn register(mut self, pass: PassInfo) -> Result<Self, PassError> {
+        let known = PASSES.iter().chain(&self.registered);
+        if known.map(|known| known.name).any(|known| known == pass.name) {
+            let message = format!("there is a pass `{}` already; give yours another name", pass.name);
+            return Err(PassError::BadInput(message));
+        }
+        self.registered.push(pass);
+        Ok(self)
     }
 
     /// Calls `on_pass` with every pass's name and result; [`AnyGraph::print`] gives its text.
@@ -73,7 +89,7 @@ impl<'a> PassManager<'a> {
     pub fn run(&mut self, names: &[&str], mut graph: AnyGraph) -> Result<AnyGraph, PassError> {
         let passes = names
             .iter()
-            .map(|name| PassInfo::find(name))
+            .map(|name| registry::find_among(PASSES.iter().chain(&self.registered), name).copied())
             .collect::<Result<Vec<_>, _>>()?;
         if self.verify {
             graph.verify()?;

@@ -9,8 +9,22 @@ use aphelion_ir::nn::Nn;
 use aphelion_ir::slot::Slot;
 use aphelion_ir::{Dialect, Graph};
 
+/// The pass called `name` among `passes`.
+///
+/// # Errors
+/// When there is none; the message lists them all.
+pub(super) fn find_among<'a>(
+    passes: impl Iterator<Item = &'a PassInfo> + Clone,
+    name: &str,
+) -> Result<&'a PassInfo, PassError> {
+    passes.clone().find(|pass| pass.name == name).ok_or_else(|| {
+        let names: Vec<&str> = passes.map(|pass| pass.name).collect();
+        PassError::BadInput(format!("there is no pass `{name}`; there are: {}", names.join(", ")))
+    })
+}
+
 /// The `run` of a pass from dialect `A` to dialect `B`.
-type Run<A, B> = fn(&PassCx, Graph<A>) -> Result<(Graph<B>, Stats), PassError>;
+pub type Run<A, B> = fn(&PassCx, Graph<A>) -> Result<(Graph<B>, Stats), PassError>;
 
 /// The `run` of a pass, by the dialects it goes between.
 #[derive(Clone, Copy)]
@@ -82,15 +96,25 @@ pub static PASSES: &[PassInfo] = &[
 ];
 
 impl PassInfo {
-    /// The pass called `name`.
-    ///
-    /// # Errors
-    /// When there is none; the message lists them all.
-    pub fn find(name: &str) -> Result<&'static PassInfo, PassError> {
-        PASSES.iter().find(|pass| pass.name == name).ok_or_else(|| {
-            let names: Vec<&str> = PASSES.iter().map(|pass| pass.name).collect();
-            PassError::BadInput(format!("there is no pass `{name}`; there are: {}", names.join(", ")))
-        })
+    /// A pass on models, for [`PassManager::register`](super::PassManager::register).
+    #[must_use]
+    pub const fn on_nn(name: &'static str, summary: &'static str, run: Run<Nn, Nn>) -> Self {
+        let run = AnyRun::NnToNn(run);
+        PassInfo { name, summary, run }
+    }
+
+    /// A pass on packed vectors, for [`PassManager::register`](super::PassManager::register).
+    #[must_use]
+    pub const fn on_slot(name: &'static str, summary: &'static str, run: Run<Slot, Slot>) -> Self {
+        let run = AnyRun::SlotToSlot(run);
+        PassInfo { name, summary, run }
+    }
+
+    /// A pass on ciphertexts, for [`PassManager::register`](super::PassManager::register).
+    #[must_use]
+    pub const fn on_ckks(name: &'static str, summary: &'static str, run: Run<Ckks, Ckks>) -> Self {
+        let run = AnyRun::CkksToCkks(run);
+        PassInfo { name, summary, run }
     }
 
     /// Names of the dialects it takes and gives.
