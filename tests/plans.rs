@@ -72,14 +72,51 @@ fn compile_on(model: &Model, data: &str) -> Compiled {
 
 fn snapshot(name: &str, data: &str) -> Compiled {
     let compiled = compile_example(&format!("{name}.onnx"), data);
-    let plan = &compiled.compilation.plan;
-    let params = Parameters::new(plan.client().parameters.clone()).expect("the parameters are valid");
-    let report = serde_json::to_string_pretty(&PlanReport::new(plan, &params)).expect("the report is written");
+    let report = report(&compiled);
+    let json = serde_json::to_string_pretty(&report).expect("the report is written");
     insta::assert_snapshot!(format!("{name}_nn"), compiled.nn);
     insta::assert_snapshot!(format!("{name}_slot"), compiled.slot);
     insta::assert_snapshot!(format!("{name}_ckks"), compiled.ckks);
-    insta::assert_snapshot!(format!("{name}_report"), report);
+    insta::assert_snapshot!(format!("{name}_report"), json);
+    insta::assert_snapshot!(format!("{name}_figures"), figures(&report));
     compiled
+}
+
+fn report(compiled: &Compiled) -> PlanReport {
+    let plan = &compiled.compilation.plan;
+    let params = Parameters::new(plan.client().parameters.clone()).expect("the parameters are valid");
+    PlanReport::new(plan, &params)
+}
+
+/// What makes a plan better or worse, in few lines: a snapshot for models whose programs are too long for one, too.
+fn figures(report: &PlanReport) -> String {
+    let (params, counts) = (&report.params, &report.counts);
+    let lines = [
+        ("ring", format!("2^{}", params.log_n)),
+        ("levels", params.levels.to_string()),
+        ("depth", report.depth.to_string()),
+        ("bootstraps", counts.bootstraps.to_string()),
+        ("rotations", counts.rotations.to_string()),
+        ("products of ciphertexts", counts.ct_mults.to_string()),
+        ("products with plaintexts", counts.pt_mults.to_string()),
+        (
+            "keys",
+            format!("{} of {} MiB", report.keys.count, report.keys.bytes >> 20),
+        ),
+        (
+            "predicted",
+            report
+                .predicted_evaluate_s
+                .map_or_else(String::new, |time| format!("{time:.3} s")),
+        ),
+        (
+            "precision",
+            report
+                .predicted_bits
+                .map_or_else(String::new, |bits| format!("{bits:.1} bits")),
+        ),
+    ];
+    lines.map(|(name, value)| format!("{name}: {value}\n")).concat()
 }
 
 /// The same network in ONNX and in the model language becomes one slot program.

@@ -77,8 +77,14 @@ fn split(file: &str, array: Array, shape: &[usize]) -> Result<Vec<Vec<f64>>> {
     } else if per_row == per_sample && per_sample > 0 {
         Ok(array.values.chunks(per_sample).map(<[f64]>::to_vec).collect())
     } else {
+        let hint = match shape {
+            [batch @ (2..), rest @ ..] if array.shape.get(1..) == Some(rest) => format!(
+                "; the model was exported for {batch} samples at once: export it with a batch of 1 or an open first dimension"
+            ),
+            _ => String::new(),
+        };
         Err(DriverError::BadInput(format!(
-            "{file}: an array of shape {:?} is neither one tensor of shape {shape:?} nor several along the first axis",
+            "{file}: an array of shape {:?} is neither one tensor of shape {shape:?} nor several along the first axis{hint}",
             array.shape
         )))
     }
@@ -145,6 +151,10 @@ mod tests {
         assert_eq!(load(&format!("x={three}")).unwrap().len(), 3);
         let odd = file(&folder, "odd.npy", &[4, 3]);
         assert!(load(&odd).unwrap_err().to_string().contains("shape [4, 3]"));
+        let batched = load_samples(std::slice::from_ref(&odd), &[("x", &[8, 3])])
+            .unwrap_err()
+            .to_string();
+        assert!(batched.contains("exported for 8 samples"), "{batched}");
         assert_eq!(rows(load(&three).unwrap(), &(1..3)).unwrap()[0], [[4.0, 5.0, 6.0, 7.0]]);
         assert!(rows(load(&three).unwrap(), &(1..4)).is_err());
     }

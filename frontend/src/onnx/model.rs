@@ -22,6 +22,15 @@ pub(super) const NEWEST_OPSET: i64 = 28;
 /// Versions of the file format that are understood: operator sets begin at 3, 14 is of ONNX 1.23.
 const IR_VERSIONS: std::ops::RangeInclusive<i64> = 3..=14;
 
+/// Operators whose first dimension is a batch, whatever the model.
+const BATCHED: [&str; 5] = [
+    "Conv",
+    "AveragePool",
+    "MaxPool",
+    "GlobalAveragePool",
+    "BatchNormalization",
+];
+
 /// A model on its way into the nn dialect.
 pub(super) struct Import {
     /// Version of the standard operator set.
@@ -172,12 +181,20 @@ impl Import {
     fn inputs(&mut self, source: &GraphProto) -> Vec<Finding> {
         let mut findings = Vec::new();
         let weights: BTreeSet<&str> = source.initializer.iter().map(|tensor| name_of(&tensor.name)).collect();
+        let has_batch = source.node.iter().any(|node| BATCHED.contains(&name_of(&node.op_type)));
         for input in &source.input {
             let name = name_of(&input.name);
             if weights.contains(name) {
                 continue;
             }
-            let value = match self.input(name, input) {
+            let imported = self.input(name, input).and_then(|id| match self.graph.ty(id).shape.as_slice() {
+                extents @ [batch @ (2..), _, _, ..] if has_batch => Err(format!(
+                    "its shape {extents:?} fixes a batch of {batch}; a plan takes one sample at a time, so export the model \
+                     with a batch of 1 or with an open first dimension. Files of samples may hold as many as you like"
+                )),
+                _ => Ok(id),
+            });
+            let value = match imported {
                 Ok(id) => Value::Node(id),
                 Err(message) => {
                     let origin = Origin::new(name, "Input");

@@ -351,3 +351,20 @@ fn uses_that_are_not_supported() {
     ];
     insta::assert_snapshot!(cases.join("\n"));
 }
+
+#[test]
+fn fixed_batches_are_told_at_the_input() {
+    let convolution = |extents: &[i64]| {
+        let node = named("conv", node("Conv", &["x", "w"], &["y"]));
+        model(&[info("x", extents)], &[floats("w", &[1, 1, 1], &[2.0])], &[node])
+    };
+    let message = refusal(&convolution(&[8, 1, 4]));
+    for words in ["`x` (Input)", "fixes a batch of 8", "open first dimension"] {
+        assert!(message.contains(words), "no `{words}` in: {message}");
+    }
+    for extents in [[1, 1, 4], [0, 1, 4]] {
+        build::import(&convolution(&extents)).expect("a batch of one");
+    }
+    // Without an operator that knows of batches, a first extent is one like any other.
+    build::import(&model(&[info("x", &[8, 1, 4])], &[], &[node("Relu", &["x"], &["y"])])).expect("no batch");
+}

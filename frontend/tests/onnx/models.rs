@@ -16,7 +16,11 @@ const MODELS: &[(&str, &str)] = &[
     ("lenet_relu", "mnist_test"),
     ("mlp_credit", "credit_test"),
     ("cnn1d_gunpoint", "gunpoint_test"),
+    ("resnet20_cifar10_poly4", "cifar10_foolbox20"),
 ];
+
+/// Models without outputs of another runtime, with the data that they take and how many of its rows they classify right.
+const CLASSIFIERS: &[(&str, &str, usize)] = &[("resnet20_cifar10_relu", "cifar10_foolbox20", 19)];
 
 fn examples() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples")
@@ -58,13 +62,43 @@ fn logits_match() {
 }
 
 #[test]
+fn labels_match() {
+    for (model, data, right) in CLASSIFIERS {
+        let graph = import(examples().join(format!("models/{model}.onnx"))).expect("imports");
+        let array = |name: &str| {
+            load(
+                &examples().join(format!("data/{data}.npz:{name}")).display().to_string(),
+                &[],
+            )
+        };
+        let (x, y) = (array("x").expect("data"), array("y").expect("labels"));
+        let interpreter = Interpreter::new(&graph).expect("constants");
+        let input_name = graph.iter().find_map(|(_, node)| match &node.op {
+            NnOp::Input { name, .. } => Some(name.clone()),
+            _ => None,
+        });
+        let input_name = input_name.expect("an input");
+        let is_right = |(sample, label): (&[f64], &f64)| {
+            let found = interpreter.evaluate(&BTreeMap::from([(input_name.clone(), sample.to_vec())]));
+            let logits = found.expect("evaluates").remove(0);
+            let class = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b]));
+            class == Some(*label as usize)
+        };
+        let samples = x.values.chunks(x.values.len() / x.shape[0]).zip(&y.values);
+        assert_eq!(samples.filter(|sample| is_right(*sample)).count(), *right, "{model}");
+    }
+}
+
+#[test]
 fn every_example_is_imported_above() {
     let files = std::fs::read_dir(examples().join("models")).expect("folder");
     for file in files {
         let path = file.expect("entry").path();
         if path.extension().is_some_and(|extension| extension == "onnx") {
             let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            assert!(MODELS.iter().any(|(model, _)| *model == name), "{name} is not tested");
+            let is_tested = MODELS.iter().any(|(model, _)| *model == name)
+                || CLASSIFIERS.iter().any(|(model, _, _)| *model == name);
+            assert!(is_tested, "{name} is not tested");
         }
     }
 }

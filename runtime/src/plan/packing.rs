@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 
 /// No packing may span more slots than this, so that checking one takes bounded memory.
 const MAX_ADDRESSES: usize = 1 << 24;
+/// No tensor has more axes than this, and none of its axes more digits of two values or more: checks take time linear in the
+/// packing's size.
+const MAX_AXES: usize = 64;
 /// No tensor may take more ciphertexts than this.
 const MAX_CIPHERTEXTS: usize = 1 << 12;
 
@@ -20,7 +23,7 @@ const MAX_CIPHERTEXTS: usize = 1 << 12;
 pub struct Digit {
     /// Axis of the tensor.
     pub axis: usize,
-    /// Number of values the digit takes.
+    /// Number of values the digit takes; at least 2.
     pub extent: usize,
     /// Slots between neighbours in this digit.
     pub stride: usize,
@@ -82,6 +85,12 @@ impl Packing {
         if n_elements == 0 || n_elements > capacity {
             return invalid(format!("{n_elements} elements in {capacity} slots"));
         }
+        if self.shape.len() > MAX_AXES || self.digits.len() > MAX_AXES * usize::BITS as usize {
+            return invalid(format!("{} axes in {} digits", self.shape.len(), self.digits.len()));
+        }
+        if let Some(digit) = self.digits.iter().find(|digit| digit.extent < 2) {
+            return invalid(format!("{digit:?} takes less than two values"));
+        }
         for (axis, &extent) in self.shape.iter().enumerate() {
             let mut digits = self.digits.iter().filter(|digit| digit.axis == axis);
             let range = digits.try_fold(1usize, |product, digit| product.checked_mul(digit.extent));
@@ -89,7 +98,7 @@ impl Packing {
                 return invalid(format!("the digits of axis {axis} do not cover its extent {extent}"));
             }
         }
-        let outside = |digit: &&Digit| digit.axis >= self.shape.len() || digit.extent == 0 || digit.stride >= capacity;
+        let outside = |digit: &&Digit| digit.axis >= self.shape.len() || digit.stride >= capacity;
         if let Some(digit) = self.digits.iter().find(outside) {
             return invalid(format!("{digit:?} is outside the tensor or the slots"));
         }
@@ -213,8 +222,11 @@ mod tests {
         assert!(broken(&|p| p.digits[1].stride = 8).contains("share address"));
         assert!(broken(&|p| p.digits[0].stride = 31).contains("outside the 32 slots"));
         assert!(broken(&|p| p.shape = vec![usize::MAX, 2]).contains("too large"));
-        assert!(broken(&|p| p.digits[0].extent = 1).contains("do not cover"));
-        assert!(broken(&|p| p.digits[0].extent = 0).contains("do not cover"));
+        assert!(broken(&|p| p.digits.truncate(1)).contains("do not cover"));
+        assert!(broken(&|p| p.digits[0].extent = 1).contains("less than two values"));
+        assert!(broken(&|p| p.digits[0].extent = 0).contains("less than two values"));
+        assert!(broken(&|p| p.digits = vec![p.digits[0]; 1 << 16]).contains("65536 digits"));
+        assert!(broken(&|p| p.shape = vec![1; 1 << 16]).contains("65536 axes"));
         assert!(gapped().pack(&[1.0; 5], 1.0).is_err());
         assert!(gapped().pack(&[f64::NAN; 6], 1.0).is_err());
     }
