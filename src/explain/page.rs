@@ -55,15 +55,19 @@ fn tiles(page: &mut String, analysis: &Analysis<'_>) {
         (true, None) => "128 bits".into(),
         (false, _) => "none".into(),
     };
+    let levels = match analysis.plan.bootstraps().values().next() {
+        Some(bootstrap) => format!(
+            "{} levels, {} after each",
+            report.params.levels,
+            bootstrap.output_level()
+        ),
+        None => format!("{} levels, depth {}", report.params.levels, report.depth),
+    };
     let tiles = [
         time,
         ("precision under noise", bits, "of the largest output".into()),
         ("security", security, format!("ring degree 2^{}", report.params.log_n)),
-        (
-            "bootstraps",
-            counts.bootstraps.to_string(),
-            format!("{} levels, depth {}", report.params.levels, report.depth),
-        ),
+        ("bootstraps", counts.bootstraps.to_string(), levels),
         (
             "rotations",
             counts.rotations.to_string(),

@@ -106,8 +106,14 @@ fn draw(page: &mut String, analysis: &Analysis<'_>) {
         let width = (x(block.end) - x(block.start)).max(0.6);
         let title = title(analysis, block);
         let area = [x(block.start), middle - 0.5 * height, width, height];
-        rect(page, block.step.kind.class(), area, &title);
-        if block.step.kind == Kind::Bootstrap {
+        let is_bootstrap = block.step.kind == Kind::Bootstrap;
+        let class = if is_bootstrap {
+            "k-boot rise"
+        } else {
+            block.step.kind.class()
+        };
+        rect(page, class, area, &title);
+        if is_bootstrap {
             number_of_bootstrap += block.count;
             let (centre, tip) = (x(block.start) + 0.5 * width, middle - 0.5 * height);
             let _ = write!(
