@@ -12,6 +12,7 @@ mod pass;
 mod nn_rewrite;
 
 pub mod fold_constants;
+pub mod fold_scales;
 pub mod recover_activations;
 
 pub mod fold_affine;

@@ -1,5 +1,6 @@
 //! Calibration: the interval that every value stays in, from samples or from the interval of the inputs.
-//! In:     `nn`, verified.                         Out: every value but constants has an entry in the graph's ranges.
+//! In:     `nn`, verified.                         Out: every value but constants has an entry in the graph's ranges;
+//!         polynomials in powers have an interval that covers their operand's.
 //! Method: with samples, the interpreter runs on each, and a value's extremes are widened about their centre by the
 //!         margin, or to where the next extreme of one in [`TAIL_ODDS`] samples is expected if that is further. Without,
 //!         intervals are propagated from the inputs element by element, and widened by the margin. A range that is known
@@ -12,6 +13,7 @@
 //! Limits: the margin is at least 1; [`MIN_SAMPLES_FOR_TAIL`] samples for the extremes to have a law.
 
 mod interval;
+mod intervals;
 mod propagate;
 mod samples;
 
@@ -69,7 +71,7 @@ pub fn run(cx: &PassCx, mut graph: Graph<Nn>) -> Result<(Graph<Nn>, Stats), Pass
     let entries: Vec<ValueRange> = graph.iter().filter_map(is_variable).map(entry).collect();
     stats.add("calibrated_values", entries.len() as f64);
     graph.attrs.ranges = entries;
-    Ok((graph, stats))
+    Ok((intervals::place(graph)?, stats))
 }
 
 /// Ranges of inputs that the graph has already, by name.

@@ -196,6 +196,42 @@ impl<'a> Emitter<'a> {
                 product.addends = scalar(summand);
                 Ok(product)
             }
+            PolyPlan::Quartic {
+                shift,
+                factor,
+                linear,
+                summand,
+            } => {
+                let square = PolyPlan::Square {
+                    shift: 0.0,
+                    factor: 1.0,
+                    summand: 0.0,
+                };
+                let square = self.poly(x, &square, level + 1, origin)?;
+                let a = square.finish(&mut self.target, origin)?;
+                let b = match shift == 0.0 {
+                    true => a,
+                    false => self
+                        .push(CkksOp::AddScalar { x: a, by: shift }, origin)?
+                        .finish(&mut self.target, origin)?,
+                };
+                let mut product = self.push(CkksOp::Mul { a, b }, origin)?;
+                if factor != 1.0 {
+                    let core = product.finish(&mut self.target, origin)?;
+                    product = Lazy::new(self.double(core, factor, origin)?);
+                }
+                if linear != 0.0 {
+                    let line = PolyPlan::Affine {
+                        factor: linear,
+                        summand: 0.0,
+                    };
+                    let a = product.finish(&mut self.target, origin)?;
+                    let b = self.poly(x, &line, level, origin)?.finish(&mut self.target, origin)?;
+                    product = self.push(CkksOp::Add { a, b }, origin)?;
+                }
+                product.addends = scalar(summand);
+                Ok(product)
+            }
             PolyPlan::Eval {
                 factor,
                 offset,

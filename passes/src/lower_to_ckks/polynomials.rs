@@ -1,7 +1,8 @@
 //! How a polynomial is evaluated: which form takes the fewest levels.
 //!
 //! Constants and affine maps need no evaluator. A quadratic with leading coefficient `+-2^k` is one product:
-//! `+-2^k (x (x + b/a)) + c`. Everything else is a `poly_eval`: in the monomial basis as it stands; in the Chebyshev basis on
+//! `+-2^k (x (x + b/a)) + c`, and a quartic with such a leading coefficient and no cube is two: `+-2^k x^2 (x^2 + s) + b x + c`.
+//! Everything else is a `poly_eval`: in the monomial basis as it stands; in the Chebyshev basis on
 //! [-1, 1], to which an interval inside of [-1, 1] is carried exactly by a change of basis, and any other by mapping the
 //! variable, which may cost a level.
 
@@ -12,6 +13,9 @@ use std::f64::consts::PI;
 /// A change of basis may enlarge the sum of coefficient magnitudes by this factor, which costs as many bits: 2.
 const MAX_BASIS_GROWTH: f64 = 4.0;
 
+/// Relative difference of a leading coefficient from a power of two that counts as rounding.
+const LEADING_TOLERANCE: f64 = 1e-9;
+
 /// A way to evaluate a polynomial.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum PolyPlan {
@@ -21,6 +25,13 @@ pub(super) enum PolyPlan {
     Affine { factor: f64, summand: f64 },
     /// `factor (x (x + shift)) + summand`, where `factor` is a doubling.
     Square { shift: f64, factor: f64, summand: f64 },
+    /// `factor (x^2 (x^2 + shift)) + linear x + summand`, where `factor` is a doubling.
+    Quartic {
+        shift: f64,
+        factor: f64,
+        linear: f64,
+        summand: f64,
+    },
     /// `poly` of `map x + offset`, in a basis that `poly_eval` takes.
     Eval { factor: f64, offset: f64, poly: Polynomial },
 }
@@ -32,7 +43,7 @@ impl PolyPlan {
         while poly.coeffs.len() > 1 && poly.coeffs.last() == Some(&0.0) {
             poly.coeffs.pop();
         }
-        if let Some(plan) = low_degree(&poly) {
+        if let Some(plan) = low_degree(&poly).or_else(|| quartic(&poly)) {
             return plan;
         }
         if poly.basis == (Basis::Monomial {}) || (poly.low, poly.high) == (-1.0, 1.0) {
@@ -62,6 +73,7 @@ impl PolyPlan {
             PolyPlan::Constant(_) => 0,
             PolyPlan::Affine { factor, .. } => factor_depth(*factor),
             PolyPlan::Square { .. } => 1,
+            PolyPlan::Quartic { .. } => 2,
             PolyPlan::Eval { factor, poly, .. } => factor_depth(*factor) + poly.depth() as u32,
         }
     }
@@ -83,6 +95,24 @@ fn low_degree(poly: &Polynomial) -> Option<PolyPlan> {
         shift: c1 / c2,
         factor: c2,
         summand: c0,
+    })
+}
+
+/// The plan for a quartic without cube whose leading coefficient is a doubling up to rounding.
+fn quartic(poly: &Polynomial) -> Option<PolyPlan> {
+    let [c0, c1, c2, c3, c4] = poly.coeffs.as_slice() else {
+        return None;
+    };
+    if poly.basis != (Basis::Monomial {}) || *c3 != 0.0 || *c4 == 0.0 {
+        return None;
+    }
+    let factor = c4.abs().log2().round().exp2().copysign(*c4);
+    let is_near = (c4 / factor - 1.0).abs() <= LEADING_TOLERANCE;
+    (is_near && doublings(factor).is_some()).then_some(PolyPlan::Quartic {
+        shift: c2 / factor,
+        factor,
+        linear: *c1,
+        summand: *c0,
     })
 }
 
@@ -144,6 +174,12 @@ mod tests {
             PolyPlan::Constant(c) => *c,
             PolyPlan::Affine { factor, summand } => factor * x + summand,
             PolyPlan::Square { shift, factor, summand } => factor * (x * (x + shift)) + summand,
+            PolyPlan::Quartic {
+                shift,
+                factor,
+                linear,
+                summand,
+            } => factor * (x * x * (x * x + shift)) + linear * x + summand,
             PolyPlan::Eval { factor, offset, poly } => poly.eval(factor * x + offset),
         }
     }
@@ -185,5 +221,13 @@ mod tests {
         assert_eq!(depth(&poly(Basis::Chebyshev {}, -8.0, 8.0, &[0.1, 0.2, 0.3, 0.4])), 3);
         assert_eq!(depth(&poly(Basis::Chebyshev {}, -8.0, 8.0, &[0.1, 0.2, 0.0, 0.0])), 1);
         assert_eq!(depth(&poly(Basis::Chebyshev {}, -8.0, 8.0, &[0.1])), 0);
+        assert_eq!(
+            depth(&poly(Basis::Monomial {}, -1.0, 1.0, &[0.1, 0.5, 2.0, 0.0, -4.0])),
+            2
+        );
+        assert_eq!(
+            depth(&poly(Basis::Monomial {}, -1.0, 1.0, &[0.1, 0.5, 2.0, 0.0, -0.3])),
+            3
+        );
     }
 }

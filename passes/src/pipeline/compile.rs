@@ -32,6 +32,10 @@ pub static COMPILE: &[Step] = &[
         why: "before affine folding, which would take activations written as arithmetic apart",
     },
     Step {
+        pass: "fold_scales",
+        why: "takes the scales that recovered polynomials leave, and gives affine folding those before linear ops",
+    },
+    Step {
         pass: "fold_affine",
         why: "before calibration, which then sees only values that will exist",
     },

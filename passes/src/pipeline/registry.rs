@@ -2,7 +2,7 @@
 
 use super::AnyGraph;
 use crate::{PassCx, PassError, Stats};
-use crate::{approximate, calibrate, fold_affine, fold_constants, recover_activations};
+use crate::{approximate, calibrate, fold_affine, fold_constants, fold_scales, recover_activations};
 use crate::{lower_to_ckks, lower_to_slot, parameters, rewrite};
 use aphelion_ir::ckks::Ckks;
 use aphelion_ir::nn::Nn;
@@ -57,6 +57,11 @@ pub static PASSES: &[PassInfo] = &[
         name: "recover_activations",
         summary: "makes one op again of every activation that an exporter wrote as arithmetic",
         run: AnyRun::NnToNn(recover_activations::run),
+    },
+    PassInfo {
+        name: "fold_scales",
+        summary: "moves factors per channel into the convolutions after them, and through sums",
+        run: AnyRun::NnToNn(fold_scales::run),
     },
     PassInfo {
         name: "fold_affine",

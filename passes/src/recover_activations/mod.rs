@@ -1,16 +1,18 @@
 //! Activation recovery: finds activations that an exporter wrote as arithmetic, and makes each one op again.
 //! In:     `nn`, verified; constants folded.       Out: no prelu is left; the forms of GELU, SiLU, hard-swish and sigmoid
-//!         listed in [`gated`] and [`inverse`] are `apply` ops.
+//!         listed in [`gated`] and [`inverse`] are `apply` ops; polynomials of degree 4 to 8, written as sums and products,
+//!         whose channels differ by scales only, are `poly` ops between products with the scales.
 //! Method: forward scan; a product of two values is matched as x times an affine map of func(p(x)), where p is read as
 //!         a polynomial in x whatever ops compute it, so that every export variant has the same view. x itself is
 //!         preferred over a value that it is a multiple of.
 //! Source: Hendrycks, Gimpel (arXiv 1606.08415) for both forms of GELU; Howard et al. (ICCV 2019) for hard-swish. The
 //!         matching through polynomial views is ours.
 //! Cost:   O(products * 64 ops) time, O(ops) space; below 0.1 ms on the example models.
-//! Counts: recovered_activations, expanded_prelus.
+//! Counts: recovered_activations, recovered_polynomials, expanded_prelus.
 //! Limits: constants of a pattern must be uniform, and agree to [`TOLERANCE`], as 32-bit exporters round them; the slope
 //!         of a prelu must be a constant.
 
+mod polynomials;
 mod view;
 
 use crate::nn_rewrite::{constant, constant_name, drop_dead_ops, finish, push_constant, uniform};
@@ -47,7 +49,24 @@ pub fn run(_cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Nn>, Stats), PassErr
             rewriter.copy(id, node)?;
         }
     }
-    Ok((drop_dead_ops(&finish(rewriter))?, stats))
+    let graph = drop_dead_ops(&finish(rewriter))?;
+    Ok((recover_polynomials(&graph, &mut stats)?, stats))
+}
+
+fn recover_polynomials(graph: &Graph<Nn>, stats: &mut Stats) -> Result<Graph<Nn>, IrError> {
+    let found = polynomials::find(graph)?;
+    let mut rewriter = Rewriter::new(graph);
+    for ((id, node), found) in graph.iter().zip(&found) {
+        let Some(found) = found else {
+            rewriter.copy(id, node)?;
+            continue;
+        };
+        let x = rewriter.get(found.x);
+        let value = found.push(&mut rewriter.target, x, &node.origin)?;
+        rewriter.replace(id, value);
+        stats.add("recovered_polynomials", 1.0);
+    }
+    drop_dead_ops(&finish(rewriter))
 }
 
 /// `outer func(inner x)`.

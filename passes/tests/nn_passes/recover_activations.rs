@@ -208,3 +208,57 @@ fn prelu_by_relu() {
     let (after, _) = same_after(run, b.output(y), 0.0);
     assert_eq!(activation(&after), Func::LeakyRelu { alpha: 0.1 });
 }
+
+/// c0 + x/2 + c2 x^2 + c4 x^4 with scales per channel, as exporters of trained polynomials write it.
+fn quartic(b: &mut Build, x: aphelion_ir::ValueId, scales: [f64; 2]) -> aphelion_ir::ValueId {
+    let mut coeffs = |of: fn(f64) -> f64| b.constant("c", &[2, 1, 1], scales.map(of).to_vec());
+    let [c0, c1] = [coeffs(|s| 0.15 * s), coeffs(|_| 0.5)];
+    let [c2, c4] = [coeffs(|s| 0.3 / s), coeffs(|s| -0.017 / (s * s * s))];
+    let square = b.mul(x, x);
+    let high = b.mul(square, c4);
+    let high = b.add(high, c2);
+    let high = b.mul(high, square);
+    let low = b.mul(x, c1);
+    let low = b.add(low, c0);
+    b.add(high, low)
+}
+
+#[test]
+fn polynomials_with_scales_become_one_op_each() {
+    let mut b = Build::new();
+    let x = b.input(&[1, 2, 3, 3]);
+    let (w, v, u) = (
+        b.weights("w", &[2, 2, 3, 3]),
+        b.weights("v", &[2, 2, 3, 3]),
+        b.weights("u", &[1, 2, 3, 3]),
+    );
+    let first = b.conv(x, w, None, 1);
+    let active = quartic(&mut b, first, [1.5, 2.5]);
+    let second = b.conv(active, v, None, 1);
+    let joined = b.add(second, active);
+    let active = quartic(&mut b, joined, [4.0, 3.0]);
+    let y = b.conv(active, u, None, 1);
+    let (after, stats) = same_after(run, b.output(y), 1e-9);
+    assert_eq!(stats.0["recovered_polynomials"], 2.0);
+    let (after, stats) = same_after(aphelion_passes::fold_scales::run, after, 1e-9);
+    assert_eq!(stats.0["folded_scales"], 2.0);
+    assert_eq!(stats.0["moved_scales"], 1.0);
+    let (after, _) = same_after(aphelion_passes::fold_affine::run, after, 1e-9);
+    // All scales are in weights, but for one on the way around the second convolution.
+    let expected = ["input", "conv", "poly", "conv", "mul", "add", "poly", "conv"];
+    assert_eq!(ops(&after), expected);
+}
+
+#[test]
+fn polynomials_whose_channels_differ_stay() {
+    let mut b = Build::new();
+    let x = b.input(&[1, 2, 3]);
+    let square = b.mul(x, x);
+    let fourth = b.mul(square, square);
+    let c = b.constant("c", &[2, 1], vec![0.5, -0.5]);
+    let low = b.mul(x, c);
+    let y = b.add(fourth, low);
+    let (after, stats) = same_after(run, b.output(y), 0.0);
+    assert_eq!(ops(&after), ["input", "mul", "mul", "mul", "add"]);
+    assert!(!stats.0.contains_key("recovered_polynomials"));
+}
