@@ -8,7 +8,7 @@ use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyRequest};
 use aphelion_runtime::ckks::params::{SecretDistribution, Security};
 use aphelion_runtime::client::Client;
 use aphelion_runtime::error::Error;
-use aphelion_runtime::exec::{Evaluation, Progress, Server, ServerOptions};
+use aphelion_runtime::exec::{Evaluation, Progress, Server, ServerOptions, write_trace};
 use aphelion_runtime::plan::container::{Container, Section, write};
 use aphelion_runtime::plan::{
     BootstrapKind, Bootstrapping, ClientPart, ConstantWriter, Counts, Digit, InputPort, Instruction, ModelInfo, Op,
@@ -162,6 +162,19 @@ fn programs_with_bootstraps_run() {
     let result = server.evaluate(&inputs, &|_| ()).unwrap();
     let again = server.evaluate(&inputs, &|_| ()).unwrap();
     assert_eq!(bytes_of(&client, &result), bytes_of(&client, &again));
+    let mut trace = Vec::new();
+    write_trace(&mut trace, &plan, std::slice::from_ref(&result.profile)).unwrap();
+    let trace: serde_json::Value = serde_json::from_slice(&trace).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let of_stage = |stage: &str| {
+        let names = events.iter().filter_map(|event| event["name"].as_str());
+        names.filter(|name| name.starts_with(stage)).count()
+    };
+    assert_eq!(
+        (of_stage("bootstrap"), of_stage("eval_mod") >= 3),
+        (3, true),
+        "{events:?}"
+    );
     let outputs = client.decrypt(&secret, &result.outputs).unwrap();
     let power = |exponent: i32, values: &[f64]| values.iter().map(|x| x.powi(exponent)).collect::<Vec<_>>();
     let expected = [power(2, &sample()[0]), power(4, &sample()[1])];

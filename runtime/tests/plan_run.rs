@@ -334,6 +334,87 @@ fn memory_for_weights_is_bounded() {
     assert!((4..8).contains(&peak), "{peak} ciphertexts at once");
 }
 
+/// Transforms one after the other, on two branches that are added at the end.
+fn deep_plan() -> Plan {
+    let slots = 512;
+    let mut constants = ConstantWriter::new();
+    let mut transforms = Vec::new();
+    let mut instructions = Vec::new();
+    let r = Register;
+    for (number, input) in [0u32, 2, 3, 1, 5, 6].into_iter().enumerate() {
+        let vector = |constants: &mut ConstantWriter, step: usize| {
+            let values: Vec<f64> = (0..slots)
+                .map(|i| 0.3 * ((i * (number + 2) + step) as f64).sin())
+                .collect();
+            constants.add(&values).unwrap()
+        };
+        let diagonals = [(0, 0), (0, 1), (4, 0), (4, 1)]
+            .into_iter()
+            .map(|(giant, baby)| Diagonal {
+                out: 0,
+                giant,
+                input: 0,
+                baby,
+                vector: vector(&mut constants, giant + baby),
+            });
+        let diagonals = diagonals.collect();
+        transforms.push(Transform {
+            slots,
+            n_inputs: 1,
+            n_outputs: 1,
+            diagonals,
+        });
+        instructions.push(Op::LinearTransform {
+            xs: vec![r(input)],
+            transform: number,
+            level: LEVELS - number % 3,
+        });
+    }
+    instructions.push(Op::Add { a: r(4), b: r(7) });
+    let mut client = plan(parameters(10, Security::None), slots).client().clone();
+    client.outputs.truncate(1);
+    let program = Program {
+        instructions: instructions
+            .into_iter()
+            .map(|op| Instruction { op, origin: 0 })
+            .collect(),
+        outputs: vec![vec![r(8)]],
+        transforms,
+        polynomials: vec![],
+        origins: vec!["transforms".into()],
+        bootstrap: None,
+        report: Report::default(),
+    };
+    Plan::new(client, program, constants.finish().unwrap()).unwrap()
+}
+
+#[test]
+fn plaintexts_are_encoded_an_instruction_ahead() {
+    let plan = deep_plan();
+    let (error, ahead) = run(&plan, 512, &ServerOptions::default());
+    assert!(error < 1e-6, "error {error}");
+    let client = Client::new(plan.client().clone()).unwrap();
+    let mut rng = SecretRng::from_seed([1; 32]);
+    let secret = client.secret_key(&mut rng);
+    let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
+    let all = Server::new(plan.clone(), keys.clone(), &ServerOptions::default())
+        .unwrap()
+        .weights()
+        .bytes();
+    let mut batches = Vec::new();
+    for part in [0, 2, 3, 4] {
+        let options = within(&plan, all * part / 4);
+        let server = Server::new(plan.clone(), keys.clone(), &options).unwrap();
+        assert!(server.memory().total() <= options.memory_bytes);
+        batches.push(server.weights().n_batches());
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert_eq!(pool.install(|| run(&plan, 512, &options).1), ahead);
+        }
+    }
+    assert!(batches[0] == 0 && batches[2] > 1 && batches[3] == 0, "{batches:?}");
+}
+
 #[test]
 fn wrong_inputs_and_keys_are_refused() {
     let plan = plan(parameters(10, Security::None), 512);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::ckks::boot::StageTime;
 use crate::plan::{Counts, Program};
 
 /// How far an evaluation is.
@@ -44,6 +45,8 @@ pub struct Profile {
     pub wall: Duration,
     /// One entry per instruction that ran, in program order.
     pub timings: Vec<OpTiming>,
+    /// The stages of every bootstrap that ran, by instruction, one after the other.
+    pub stages: BTreeMap<usize, Vec<StageTime>>,
     /// Instructions that did not run because a checkpoint held what they yield.
     pub restored: usize,
     /// What was computed.

@@ -13,8 +13,9 @@ use std::time::Instant;
 use super::checkpoint::{Checkpoint, State};
 use super::profile::{OpTiming, Profile, Progress};
 use super::server::{Evaluation, Server};
-use super::weights::{factor_encoding, summand_encoding};
+use super::weights::{Encoded, factor_encoding, summand_encoding};
 use crate::ckks::Ciphertext;
+use crate::ckks::boot::StageTime;
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
 use crate::plan::{BootstrapKind, CipherType, Counts, Op, Register, ScalePower};
@@ -40,6 +41,10 @@ pub(super) struct Run<'a> {
     reads_left: Vec<AtomicUsize>,
     operands_missing: Vec<AtomicUsize>,
     ready: Vec<usize>,
+    /// Instructions left to do whose plaintexts are encoded while others run, and how many of them that was begun for.
+    batches: Vec<usize>,
+    batches_begun: AtomicUsize,
+    encoded: Mutex<BTreeMap<usize, Encoded>>,
     restored: usize,
     done: Mutex<Done>,
     ledger: Mutex<Ledger>,
@@ -74,7 +79,16 @@ impl<'a> Run<'a> {
         });
         let left = |users: &[usize]| users.iter().filter(|user| !done[**user]).count();
         let missing = |operands: &[usize]| operands.iter().filter(|operand| !live.contains_key(operand)).count();
-        let operands_missing: Vec<usize> = schedule.operands.iter().map(|operands| missing(operands)).collect();
+        let mut operands_missing: Vec<usize> = schedule.operands.iter().map(|operands| missing(operands)).collect();
+        let batches: Vec<usize> = server
+            .weights
+            .batches()
+            .filter(|instruction| !done[*instruction])
+            .collect();
+        // They wait for their plaintexts as well.
+        batches
+            .iter()
+            .for_each(|instruction| operands_missing[*instruction] += 1);
         let is_ready = |instruction: &usize| !done[*instruction] && operands_missing[*instruction] == 0;
         let n_done = done.iter().filter(|done| **done).count();
         let weights = schedule.weights.iter().zip(&done);
@@ -96,9 +110,13 @@ impl<'a> Run<'a> {
             registers: (0..schedule.users.len())
                 .map(|register| Mutex::new(live.remove(&register)))
                 .collect(),
+            batches,
+            batches_begun: AtomicUsize::new(0),
+            encoded: Mutex::new(BTreeMap::new()),
             restored: n_done,
             done: Mutex::new(Done {
                 timings: Vec::with_capacity(schedule.operands.len()),
+                stages: BTreeMap::new(),
                 weight: weights.filter(|(_, done)| **done).map(|(weight, _)| weight).sum(),
             }),
             ledger: Mutex::new(Ledger {
@@ -114,6 +132,7 @@ impl<'a> Run<'a> {
     /// Runs everything.
     pub(super) fn finish(&self) -> Result<Evaluation> {
         rayon::scope(|scope| {
+            self.begin_batch(scope);
             for instruction in &self.ready {
                 scope.spawn(move |scope| self.chain(scope, *instruction));
             }
@@ -130,13 +149,16 @@ impl<'a> Run<'a> {
             .map(|register| self.output(*register))
             .collect::<Result<_>>()?;
         let wall = self.start.elapsed();
-        let mut timings = std::mem::take(&mut lock(&self.done).timings);
+        let mut done = lock(&self.done);
+        let stages = std::mem::take(&mut done.stages);
+        let mut timings = std::mem::take(&mut done.timings);
         timings.sort_unstable_by_key(|timing| timing.instruction);
         Ok(Evaluation {
             outputs,
             profile: Profile {
                 wall,
                 timings,
+                stages,
                 restored: self.restored,
                 counts: Counts::of_program(program),
             },
@@ -150,6 +172,9 @@ impl<'a> Run<'a> {
             if self.failed.load(Ordering::Relaxed) {
                 return;
             }
+            if self.batches.binary_search(&instruction).is_ok() {
+                self.begin_batch(scope);
+            }
             match self.execute(instruction) {
                 Ok(()) => {
                     let schedule = &self.server.schedule;
@@ -160,15 +185,39 @@ impl<'a> Run<'a> {
                         scope.spawn(move |scope| self.chain(scope, other));
                     }
                 }
-                Err(error) => {
-                    self.failed.store(true, Ordering::Relaxed);
-                    let mut failure = lock(&self.failure);
-                    if failure.as_ref().is_none_or(|(earlier, _)| instruction < *earlier) {
-                        *failure = Some((instruction, error));
-                    }
-                }
+                Err(error) => self.fail(instruction, error),
             }
         }
+    }
+
+    fn fail(&self, instruction: usize, error: Error) {
+        self.failed.store(true, Ordering::Relaxed);
+        let mut failure = lock(&self.failure);
+        if failure.as_ref().is_none_or(|(earlier, _)| instruction < *earlier) {
+            *failure = Some((instruction, error));
+        }
+    }
+
+    /// Has the plaintexts of the next instruction that wants it encoded, beside what runs. Since the first of them waits for
+    /// none of the others, everything is encoded in the end.
+    fn begin_batch<'s>(&'s self, scope: &rayon::Scope<'s>) {
+        let Some(&instruction) = self.batches.get(self.batches_begun.fetch_add(1, Ordering::AcqRel)) else {
+            return;
+        };
+        scope.spawn(move |scope| {
+            if self.failed.load(Ordering::Relaxed) {
+                return;
+            }
+            match self.server.weights.encode_batch(&self.server.plan, instruction) {
+                Ok(encoded) => {
+                    lock(&self.encoded).insert(instruction, encoded);
+                    if self.operands_missing[instruction].fetch_sub(1, Ordering::AcqRel) == 1 {
+                        self.chain(scope, instruction);
+                    }
+                }
+                Err(error) => self.fail(instruction, error),
+            }
+        });
     }
 
     /// Instructions whose last missing operand is among `registers`, which have just been written.
@@ -189,7 +238,10 @@ impl<'a> Run<'a> {
         let op = &self.server.plan.program().instructions[instruction].op;
         let operands = self.take_operands(instruction)?;
         let mut results = Vec::new();
-        for (register, result) in schedule.results(instruction).zip(self.apply(op, operands)?) {
+        for (register, result) in schedule
+            .results(instruction)
+            .zip(self.apply(instruction, op, operands)?)
+        {
             let result = self.checked(result, &self.server.plan.types()[register])?;
             if !schedule.users[register].is_empty() || schedule.is_output[register] {
                 results.push((register, Arc::new(result)));
@@ -278,7 +330,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn apply(&self, op: &Op, mut operands: Operands) -> Result<Vec<Ciphertext>> {
+    fn apply(&self, instruction: usize, op: &Op, mut operands: Operands) -> Result<Vec<Ciphertext>> {
         let evaluator = &self.server.evaluator;
         let plan = &self.server.plan;
         let weights = &self.server.weights;
@@ -341,19 +393,26 @@ impl<'a> Run<'a> {
                 let inputs: Vec<&Ciphertext> = inputs.into_iter().map(|input| &**input).collect();
                 let shape = &self.server.shapes[*transform];
                 let encoding = evaluator.diagonal_encoding(shape, *level, inputs[0].scale())?;
-                let diagonals = weights.diagonals(plan, &plan.program().transforms[*transform], &encoding)?;
+                let batch = lock(&self.encoded).remove(&instruction).unwrap_or_default();
+                let diagonals = weights.diagonals(plan, &plan.program().transforms[*transform], &encoding, batch)?;
                 evaluator.linear_transform(&inputs, shape, &diagonals, *level)
             }
             Op::PolyEval { x, polynomial, level } => {
                 let poly = &self.server.polynomials[*polynomial];
                 one(evaluator.poly_eval(&*self.lowered(operands.shared(*x)?, *level)?, poly)?)
             }
-            Op::Bootstrap { xs, slots } => self.bootstrap(xs, *slots, &mut operands),
+            Op::Bootstrap { xs, slots } => self.bootstrap(instruction, xs, *slots, &mut operands),
         }
     }
 
     /// Bootstraps one ciphertext, or two at once. One that repeats with a period is one of as many slots.
-    fn bootstrap(&self, xs: &[Register], slots: usize, operands: &mut Operands) -> Result<Vec<Ciphertext>> {
+    fn bootstrap(
+        &self,
+        instruction: usize,
+        xs: &[Register],
+        slots: usize,
+        operands: &mut Operands,
+    ) -> Result<Vec<Ciphertext>> {
         let kind = BootstrapKind::new(slots, xs.len());
         let bootstrapper = self.server.bootstrappers.get(&kind).ok_or_else(|| Error::InvalidPlan {
             place: "bootstrap".into(),
@@ -362,10 +421,17 @@ impl<'a> Run<'a> {
         let mut inputs = xs.iter().map(|x| operands.owned(*x)).collect::<Result<Vec<_>>>()?;
         let all_slots = inputs[0].slots();
         inputs.iter_mut().for_each(|input| input.slots = slots);
-        let mut results = match &inputs[..] {
-            [a, b] => bootstrapper.bootstrap_pair(a, b)?.into(),
-            _ => vec![bootstrapper.bootstrap(&inputs[0])?],
+        let (mut results, stages) = match &inputs[..] {
+            [a, b] => {
+                let (results, stages) = bootstrapper.bootstrap_pair_profiled(a, b)?;
+                (results.into(), stages)
+            }
+            _ => {
+                let (result, stages) = bootstrapper.bootstrap_profiled(&inputs[0])?;
+                (vec![result], stages)
+            }
         };
+        lock(&self.done).stages.insert(instruction, stages);
         results.iter_mut().for_each(|result| result.slots = all_slots);
         Ok(results)
     }
@@ -440,6 +506,7 @@ impl Operands {
 /// What is behind us.
 struct Done {
     timings: Vec<OpTiming>,
+    stages: BTreeMap<usize, Vec<StageTime>>,
     weight: f64,
 }
 

@@ -116,6 +116,7 @@ impl Server {
         let budget = options.memory_bytes.saturating_sub(memory.without_weights());
         let weights = Weights::new(&plan, &shapes, &evaluator, budget)?;
         memory.weights = weights.bytes();
+        memory.working += weights.reserved_bytes();
         // What was set aside while keys were made and plaintexts encoded is of other sizes than an evaluation needs.
         evaluator.params().ring().pool().trim();
         Ok(Self {

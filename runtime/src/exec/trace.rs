@@ -8,7 +8,7 @@ use super::profile::Profile;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
-/// Writes one complete event per instruction; `runs` follow each other in time.
+/// Writes one complete event per instruction, and within bootstraps one per stage; `runs` follow each other in time.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -28,6 +28,24 @@ pub fn write_trace(out: &mut dyn Write, plan: &Plan, runs: &[Profile]) -> Result
                 "dur": timing.duration().as_secs_f64() * 1e6,
                 "args": { "instruction": timing.instruction, "sample": number },
             }));
+            let mut start = offset + timing.start.as_secs_f64() * 1e6;
+            for stage in profile.stages.get(&timing.instruction).into_iter().flatten() {
+                events.push(json!({
+                    "name": stage.stage,
+                    "cat": "bootstrap",
+                    "ph": "X",
+                    "pid": 0,
+                    "tid": timing.thread,
+                    "ts": start,
+                    "dur": stage.ms * 1e3,
+                    "args": {
+                        "level": stage.level,
+                        "key_switches": stage.key_switches,
+                        "processor_ms": stage.cpu_ms,
+                    },
+                }));
+                start += stage.ms * 1e3;
+            }
         }
         offset += profile.wall.as_secs_f64() * 1e6;
     }

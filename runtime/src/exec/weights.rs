@@ -2,7 +2,7 @@
 //!
 //! A plaintext is identified by its vector, basis and scale, so that instructions which use a vector alike share it.
 //! Small plaintexts, those at low levels, come first, since all take about as long to encode; whatever does not fit is read
-//! and encoded at every use. A vector
+//! and encoded at every use: that of a whole instruction while the one before runs, where both find room. A vector
 //! of period p is encoded on p slots: the polynomial is the same as that of its repetition, and the transform smaller.
 
 use std::borrow::Cow;
@@ -26,6 +26,10 @@ pub(super) struct Encoding {
     scale: f64,
 }
 
+/// Part of the memory for plaintexts that is set aside for those encoded shortly before they are used: one over this.
+const RESERVED_PART: u64 = 2;
+
+/// What tells plaintexts apart: vector, primes, scale.
 type Key = (VectorId, usize, bool, u64);
 
 impl Encoding {
@@ -34,11 +38,33 @@ impl Encoding {
     }
 }
 
+/// Plaintexts by what they are.
+pub(super) type Encoded = HashMap<Key, Plaintext>;
+
+/// Plaintexts of one instruction.
+struct Batch {
+    encoding: Encoding,
+    vectors: BTreeSet<VectorId>,
+}
+
+impl Batch {
+    fn encode(&self, plan: &Plan, encoder: &Encoder) -> Result<Encoded> {
+        let values = plan.constants().read(&self.vectors)?;
+        let encode = |(id, values): (VectorId, Arc<[f64]>)| {
+            Ok((self.encoding.key(id), encode(encoder, &values, &self.encoding)?))
+        };
+        values.into_par_iter().map(encode).collect()
+    }
+}
+
 /// The plaintexts of one plan.
 pub struct Weights {
     encoder: Encoder,
-    encoded: HashMap<Key, Plaintext>,
+    encoded: Encoded,
+    /// What is encoded an instruction ahead.
+    batches: BTreeMap<usize, Batch>,
     bytes: u64,
+    reserve: u64,
     all_bytes: u64,
     n_plaintexts: usize,
 }
@@ -49,45 +75,87 @@ impl Weights {
     pub(super) fn new(plan: &Plan, shapes: &[LinearTransform], evaluator: &Evaluator, budget: u64) -> Result<Self> {
         let encoder = Encoder::new(evaluator.params());
         let max_slots = evaluator.params().max_slots();
+        let size = |vector: VectorId, encoding: &Encoding| {
+            let period = plan.constants().period(vector).unwrap_or(max_slots);
+            encoder.plaintext_bytes(period, true, encoding.basis) as u64
+        };
         let mut known: BTreeSet<Key> = BTreeSet::new();
-        // For every instruction with plaintexts of its own: how to encode which.
-        let mut chosen: Vec<(Encoding, BTreeSet<VectorId>)> = Vec::new();
+        // For every instruction with plaintexts: which, and how they are encoded.
+        let mut used: BTreeMap<usize, Batch> = BTreeMap::new();
         let mut sizes: Vec<(u64, usize, VectorId)> = Vec::new();
-        for instruction in &plan.program().instructions {
+        for (number, instruction) in plan.program().instructions.iter().enumerate() {
             let (vectors, encoding) = uses(plan, &instruction.op, shapes, evaluator)?;
             let Some(encoding) = encoding else { continue };
-            for vector in vectors.into_iter().filter(|v| known.insert(encoding.key(*v))) {
-                let period = plan.constants().period(vector).unwrap_or(max_slots);
-                let bytes = encoder.plaintext_bytes(period, true, encoding.basis) as u64;
-                sizes.push((bytes, chosen.len(), vector));
+            for vector in vectors.iter().filter(|v| known.insert(encoding.key(**v))) {
+                sizes.push((size(*vector, &encoding), number, *vector));
             }
-            chosen.push((encoding, BTreeSet::new()));
+            let vectors = vectors.into_iter().collect();
+            used.insert(number, Batch { encoding, vectors });
         }
-        let mut weights = Self {
-            encoder,
-            encoded: HashMap::new(),
-            bytes: 0,
-            all_bytes: sizes.iter().map(|(bytes, ..)| bytes).sum(),
-            n_plaintexts: sizes.len(),
+        let all_bytes = sizes.iter().map(|(bytes, ..)| bytes).sum();
+        let batch_bytes = |batch: &Batch| batch.vectors.iter().map(|v| size(*v, &batch.encoding)).sum::<u64>();
+        let largest = used.values().map(batch_bytes).max().unwrap_or(0);
+        // Of what is not encoded ahead, there are the plaintexts of two instructions at a time.
+        let reserve = if all_bytes <= budget {
+            0
+        } else {
+            (2 * largest).min(budget / RESERVED_PART)
         };
+
         sizes.sort_unstable();
-        for (bytes, number, vector) in sizes {
-            if weights.bytes + bytes > budget {
+        let mut bytes = 0;
+        let mut ahead: BTreeMap<usize, BTreeSet<VectorId>> = BTreeMap::new();
+        for (size, number, vector) in sizes {
+            if bytes + size > budget - reserve {
                 break;
             }
-            weights.bytes += bytes;
-            chosen[number].1.insert(vector);
+            bytes += size;
+            ahead.entry(number).or_default().insert(vector);
         }
-        for (encoding, vectors) in chosen {
-            let encoded: Vec<(Key, Plaintext)> = plan
-                .constants()
-                .read(&vectors)?
-                .into_par_iter()
-                .map(|(id, values)| Ok((encoding.key(id), weights.encode(&values, &encoding)?)))
-                .collect::<Result<_>>()?;
-            weights.encoded.extend(encoded);
+        let mut encoded = HashMap::new();
+        for (number, vectors) in ahead {
+            let encoding = used[&number].encoding;
+            encoded.extend(Batch { encoding, vectors }.encode(plan, &encoder)?);
         }
-        Ok(weights)
+        for batch in used.values_mut() {
+            let encoding = batch.encoding;
+            batch
+                .vectors
+                .retain(|vector| !encoded.contains_key(&encoding.key(*vector)));
+        }
+        used.retain(|_, batch| batch.vectors.len() > 1 && batch_bytes(batch) <= reserve / 2);
+        Ok(Self {
+            batches: used,
+            encoder,
+            encoded,
+            bytes,
+            reserve,
+            all_bytes,
+            n_plaintexts: known.len(),
+        })
+    }
+
+    /// Instructions whose plaintexts are to be encoded shortly before they run, in order.
+    pub(super) fn batches(&self) -> impl Iterator<Item = usize> + '_ {
+        self.batches.keys().copied()
+    }
+
+    /// The plaintexts of one of [`Weights::batches`], encoded in parallel.
+    pub(super) fn encode_batch(&self, plan: &Plan, instruction: usize) -> Result<Encoded> {
+        let batch = self.batches.get(&instruction);
+        batch.map_or(Ok(Encoded::new()), |batch| batch.encode(plan, &self.encoder))
+    }
+
+    /// Instructions whose plaintexts are encoded together shortly before they run.
+    #[must_use]
+    pub fn n_batches(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Bytes set aside for plaintexts that are encoded shortly before they are used.
+    #[must_use]
+    pub fn reserved_bytes(&self) -> u64 {
+        self.reserve
     }
 
     /// Bytes that all plaintexts would take.
@@ -121,7 +189,7 @@ impl Weights {
             None => {
                 let read = plan.constants().read(&BTreeSet::from([id]))?;
                 let values = read.get(&id).map_or(&[][..], |values| values);
-                self.encode(values, encoding)?
+                encode(&self.encoder, values, encoding)?
             }
         };
         plaintext.slots = slots;
@@ -134,6 +202,7 @@ impl Weights {
         plan: &Plan,
         transform: &'a Transform,
         encoding: &DiagonalEncoding,
+        batch: Encoded,
     ) -> Result<TransformDiagonals<'a>> {
         let encoding = Encoding {
             basis: encoding.basis,
@@ -141,20 +210,20 @@ impl Weights {
         };
         let vectors = transform.diagonals.iter().map(|diagonal| diagonal.vector);
         let missing = vectors
-            .filter(|id| !self.encoded.contains_key(&encoding.key(*id)))
+            .filter(|id| !self.encoded.contains_key(&encoding.key(*id)) && !batch.contains_key(&encoding.key(*id)))
             .collect();
         Ok(TransformDiagonals {
             weights: self,
             transform,
+            batch,
             values: plan.constants().read(&missing)?,
         })
     }
+}
 
-    fn encode(&self, values: &[f64], encoding: &Encoding) -> Result<Plaintext> {
-        let complex = values.iter().map(|value| Complex64::from(*value));
-        self.encoder
-            .encode_over(complex, values.len(), encoding.basis, encoding.scale)
-    }
+fn encode(encoder: &Encoder, values: &[f64], encoding: &Encoding) -> Result<Plaintext> {
+    let complex = values.iter().map(|value| Complex64::from(*value));
+    encoder.encode_over(complex, values.len(), encoding.basis, encoding.scale)
 }
 
 /// The vectors an op multiplies or adds, and how it wants them.
@@ -223,6 +292,7 @@ pub(super) fn factor_encoding(evaluator: &Evaluator, from: usize, level: usize) 
 pub(super) struct TransformDiagonals<'a> {
     weights: &'a Weights,
     transform: &'a Transform,
+    batch: Encoded,
     values: BTreeMap<VectorId, Arc<[f64]>>,
 }
 
@@ -239,10 +309,11 @@ impl DiagonalSource for TransformDiagonals<'_> {
             basis: encoding.basis,
             scale: encoding.scale,
         };
-        if let Some(plaintext) = self.weights.encoded.get(&encoding.key(vector)) {
+        let key = encoding.key(vector);
+        if let Some(plaintext) = self.weights.encoded.get(&key).or_else(|| self.batch.get(&key)) {
             return Ok(Cow::Borrowed(plaintext));
         }
         let values = self.values.get(&vector).ok_or_else(missing)?;
-        Ok(Cow::Owned(self.weights.encode(values, &encoding)?))
+        Ok(Cow::Owned(encode(&self.weights.encoder, values, &encoding)?))
     }
 }

@@ -167,6 +167,14 @@ impl Bootstrapper {
     /// As [`Bootstrapper::bootstrap`]; [`Error::InvalidParameter`] for a plan for real content; operands that cannot be
     /// added.
     pub fn bootstrap_pair(&self, a: &Ciphertext, b: &Ciphertext) -> Result<[Ciphertext; 2]> {
+        Ok(self.bootstrap_pair_profiled(a, b)?.0)
+    }
+
+    /// As [`Bootstrapper::bootstrap_pair`], with the time that every stage took.
+    ///
+    /// # Errors
+    /// As [`Bootstrapper::bootstrap_pair`].
+    pub fn bootstrap_pair_profiled(&self, a: &Ciphertext, b: &Ciphertext) -> Result<([Ciphertext; 2], Vec<StageTime>)> {
         let need_complex = || Error::InvalidParameter {
             name: "content",
             reason: "two real ciphertexts need a plan for complex content".into(),
@@ -176,8 +184,9 @@ impl Bootstrapper {
         }
         let (a, b) = (self.at_input(a)?, self.at_input(b)?);
         let both = self.evaluator.add(&a, &self.times_i(&b, 1))?;
-        let parts = self.refresh(both, &mut Stopwatch::start())?;
-        parts.try_into().map_err(|_| need_complex())
+        let mut watch = Stopwatch::start();
+        let parts = self.refresh(both, &mut watch)?;
+        Ok((parts.try_into().map_err(|_| need_complex())?, watch.into_stages()))
     }
 
     /// At the level of the first transform and its canonical scale.
