@@ -407,3 +407,80 @@ fn a_wrong_layout_is_caught() {
     };
     assert_ne!(run(&garbage).expect("garbage may be anything")[0], ramp(6));
 }
+
+/// A convolution with all weights 1.
+fn convolution(pool: &mut ConstantPool, shape: [usize; 3], n_out: usize, kernel: usize, stride: usize) -> LinearMap {
+    let [n_in, height, width] = shape;
+    let n_weights = n_out * n_in * kernel * kernel;
+    let weight = Tensor::from_f64(vec![n_out, n_in, kernel, kernel], vec![1.0; n_weights]);
+    LinearMap::Conv {
+        input: vec![1, n_in, height, width],
+        weight: pool.insert("ones", weight),
+        strides: vec![stride; 2],
+        pads: vec![(kernel / 2, kernel / 2); 2],
+        dilations: vec![1; 2],
+        groups: 1,
+    }
+}
+
+/// Channels in blocks of a power of two.
+fn blocks(shape: [usize; 3], slots: usize) -> Layout {
+    let [channels, height, width] = shape;
+    let digits = [
+        (1, channels, (height * width).next_power_of_two()),
+        (2, height, width),
+        (3, width, 1),
+    ];
+    let digits = digits.map(|(axis, extent, stride)| Digit { axis, extent, stride });
+    Layout::with_digits(&[1, channels, height, width], slots, digits.to_vec(), Unused::Zero {})
+}
+
+#[test]
+fn layers_of_the_size_of_resnet_50_are_counted() {
+    const SLOTS: usize = 1 << 15;
+    // 462, 118, 103 and 116 million non-zeros, as a matrix 12 bytes each.
+    let layers = [
+        ([64, 56, 56], 256, 3, 1),
+        ([3, 224, 224], 64, 7, 2),
+        ([1024, 7, 7], 2048, 1, 1),
+        ([512, 7, 7], 512, 3, 1),
+    ];
+    let counts = layers.map(|(shape, n_out, kernel, stride)| {
+        let mut pool = ConstantPool::default();
+        let map = convolution(&mut pool, shape, n_out, kernel, stride);
+        let pattern = Pattern::exact(&map, &pool).expect("a pattern");
+        let output = blocks([n_out, shape[1] / stride, shape[2] / stride], SLOTS);
+        let set = DiagonalSet::of_pattern(&pattern, &blocks(shape, SLOTS), &output, &[]).expect("positions");
+        (output.cts, set.keys.len())
+    });
+    // 8 channels to a ciphertext, so 8 differences of channels, modulo the ciphertext, at each of 9 taps.
+    assert_eq!(counts[0], (32, 32 * 8 * 8 * 9));
+    assert_eq!(counts[3], (1, 9 * 512));
+    insta::assert_debug_snapshot!(counts);
+}
+
+#[test]
+fn zero_weights_leave_their_diagonals_out() {
+    let mut pool = ConstantPool::default();
+    // Channel 0 reads channel 1 at the left tap, channel 1 reads itself in the middle.
+    let mut weights = vec![0.0; 2 * 2 * 3];
+    weights[3] = 1.0;
+    weights[10] = 1.0;
+    let map = LinearMap::Conv {
+        input: vec![1, 2, 16],
+        weight: pool.insert("sparse", Tensor::from_f64(vec![2, 2, 3], weights)),
+        strides: vec![1],
+        pads: vec![(1, 1)],
+        dilations: vec![1],
+        groups: 1,
+    };
+    let layout = Layout::dense(&[1, 2, 16], 64);
+    let kernel = Kernel {
+        map,
+        output: layout.clone(),
+        fold: vec![],
+    };
+    let set = DiagonalSet::of_kernel(&kernel, &layout, &pool).expect("positions");
+    let rotations: Vec<usize> = set.keys.iter().map(|key| key.rotation).collect();
+    assert_eq!(rotations, [0, 15]);
+}

@@ -2,9 +2,9 @@
 
 mod support;
 
-use aphelion_ir::Graph;
 use aphelion_ir::nn::{Nn, NnOp};
-use aphelion_ir::slot::{ClientOp, Interpreter, Slot, SlotOp};
+use aphelion_ir::slot::{Basis, ClientOp, Interpreter, Polynomial, Slot, SlotOp};
+use aphelion_ir::{Graph, ValueId};
 use aphelion_passes::bsgs::RotationCost;
 use aphelion_passes::{CompileOptions, PassCx, PassError, lower_to_slot};
 use std::fmt::Write;
@@ -310,4 +310,106 @@ fn a_quartic_per_channel_takes_three_levels() {
         .filter(|(_, node)| matches!(node.op, SlotOp::MulScalar { .. }))
         .count();
     assert_eq!((stats.0["linear_ops"], n_scalars), (2.0, 0));
+}
+
+/// A residual network of 3 stages with `n_blocks` blocks each, in the manner of ResNet-20 (3 blocks, 16 channels, images
+/// of 32 x 32): every stage after the first halves the image and doubles the channels. Too deep to do without bootstraps.
+fn resnet(n_blocks: usize, n_channels: usize, image: usize) -> Graph<Nn> {
+    let (mut net, x) = Net::new("resnet", &[1, 3, image, image]);
+    let activation = |net: &mut Net, x: ValueId| {
+        let poly = Polynomial {
+            basis: Basis::Chebyshev {},
+            low: -8.0,
+            high: 8.0,
+            coeffs: [&[0.3, 1.2, 0.3][..], &[1e-4; 13]].concat(),
+        };
+        net.push("Relu", NnOp::Poly { x, poly })
+    };
+    let mut x = net.conv(x, n_channels, &[3, 3], 1, 1);
+    x = activation(&mut net, x);
+    for stage in 0..3 {
+        for block in 0..n_blocks {
+            let (n_out, stride) = (n_channels << stage, if stage > 0 && block == 0 { 2 } else { 1 });
+            let y = net.conv(x, n_out, &[3, 3], stride, 1);
+            let y = activation(&mut net, y);
+            let y = net.conv(y, n_out, &[3, 3], 1, 1);
+            let shortcut = if stride == 1 {
+                x
+            } else {
+                net.conv(x, n_out, &[1, 1], 2, 0)
+            };
+            let sum = net.push("Add", NnOp::Add { a: y, b: shortcut });
+            x = activation(&mut net, sum);
+        }
+    }
+    let axes = vec![2, 3];
+    let x = net.push(
+        "ReduceMean",
+        NnOp::ReduceMean {
+            x,
+            axes,
+            keep_dims: true,
+        },
+    );
+    let x = net.flatten(x);
+    let x = net.gemm(x, 10);
+    net.finish(x)
+}
+
+/// Where every linear result lies, and what it takes.
+fn layers(graph: &Graph<Slot>) -> String {
+    let outputs = graph.iter().filter_map(|(_, node)| match &node.op {
+        SlotOp::Linear { kernel, .. } => Some(&kernel.output),
+        _ => None,
+    });
+    let costs = lower_to_slot::linear_costs(graph, &RotationCost::default()).expect("costs");
+    let mut text = format!("{} in {} slots\n", graph.name, graph.attrs.slots);
+    for ((origin, linear), output) in costs.iter().zip(outputs) {
+        let plan = &linear.transform;
+        writeln!(
+            text,
+            "  {origin}: {:?} in {} x {}: {} diagonals, {} babies, {} giants, {} folds",
+            output.shape, output.cts, output.period, plan.n_plains, plan.n_babies, plan.n_giants, linear.n_folds
+        )
+        .expect("writes");
+    }
+    text
+}
+
+#[test]
+fn small_residual_networks_with_bootstraps_compute_the_same() {
+    let lowered = check(&resnet(2, 4, 8), None);
+    // Every layer in as many slots as it has values: none is spent on gaps, so bootstraps are the smallest.
+    let is_compact = |layout: &aphelion_ir::slot::Layout| layout.period == layout.n_elements().next_power_of_two();
+    assert!(lowered.iter().all(|(_, node)| is_compact(&node.ty)));
+}
+
+#[test]
+fn resnet_20_stays_compact() {
+    let lowered = lower(&resnet(3, 16, 32), None);
+    insta::assert_snapshot!("resnet_20", layers(&lowered));
+}
+
+#[test]
+fn values_of_several_ciphertexts() {
+    // 64 channels of 32 x 32 take two ciphertexts of 2^15 slots; pooling brings them back into one.
+    let (mut net, x) = Net::new("vgg", &[1, 3, 32, 32]);
+    let mut x = net.conv(x, 64, &[3, 3], 1, 1);
+    x = net.square(x);
+    x = net.pool(x, 2);
+    x = net.conv(x, 128, &[3, 3], 1, 1);
+    x = net.square(x);
+    x = net.flatten(x);
+    x = net.gemm(x, 10);
+    let lowered = lower(&net.finish(x), Some(1 << 15));
+    assert_eq!(lowered.iter().map(|(_, node)| node.ty.cts).max(), Some(2));
+    insta::assert_snapshot!("vgg", layers(&lowered));
+
+    let (mut net, x) = Net::new("small", &[1, 3, 8, 8]);
+    let mut x = net.conv(x, 8, &[3, 3], 1, 1);
+    x = net.square(x);
+    x = net.pool(x, 2);
+    x = net.conv(x, 16, &[3, 3], 1, 1);
+    let lowered = check(&net.finish(x), Some(256));
+    assert_eq!(lowered.iter().map(|(_, node)| node.ty.cts).max(), Some(2));
 }

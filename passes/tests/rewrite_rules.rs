@@ -434,7 +434,7 @@ const CASES: &[Case] = &[
     },
 ];
 
-fn build(program: Program) -> Graph<Slot> {
+fn build(program: impl FnOnce(&mut Builder, [ValueId; 3]) -> ValueId) -> Graph<Slot> {
     let mut builder = Builder::new();
     let inputs = ["x", "y", "z"].map(|name| builder.input(name));
     let value = program(&mut builder, inputs);
@@ -540,4 +540,60 @@ proptest! {
         assert_same(&graph, &rewritten, "random program");
         prop_assert!(depth(&rewritten) <= depth(&graph));
     }
+}
+
+/// Repeats a body that loses one op of five to rewriting, and whose values stay small.
+fn long_chain(n_repetitions: usize) -> Graph<Slot> {
+    build(|b, [x, y, z]| {
+        (0..n_repetitions).fold(x, |value, _| {
+            let half = b.scale(0.5, value);
+            let moved = b.linear(0.5, half);
+            let sum = b.add(moved, y);
+            let product = b.mul(sum, z);
+            b.neg(product)
+        })
+    })
+}
+
+#[test]
+fn programs_longer_than_a_region_compute_the_same() {
+    let graph = long_chain(150);
+    let (rewritten, stats) = rewrite::run(&PassCx::default(), graph.clone()).expect("rewrites");
+    assert_same(&graph, &rewritten, "a chain of 750 ops");
+    assert!(stats.0["rewrite_regions"] > 2.0);
+    assert!(depth(&rewritten) <= depth(&graph));
+    assert_eq!(stats.0["rewrite_depth"], depth(&rewritten) as f64);
+    // Rules do not reach from one region into the next.
+    let n_cuts = stats.0["rewrite_regions"] as usize - 1;
+    assert!(mnemonics(&rewritten).len() <= 4 * 150 + n_cuts);
+}
+
+#[test]
+fn a_hundred_thousand_ops_are_rewritten() {
+    let graph = long_chain(20_000);
+    let (rewritten, stats) = rewrite::run(&PassCx::default(), graph.clone()).expect("rewrites");
+    assert!(stats.0["rewrite_ops_before"] > 100_000.0);
+    let n_cuts = stats.0["rewrite_regions"] as usize - 1;
+    assert!(mnemonics(&rewritten).len() <= 4 * 20_000 + n_cuts);
+    assert!(stats.0["rewrite_latency_after"] < stats.0["rewrite_latency_before"]);
+}
+
+#[test]
+fn rules_are_credited_with_what_they_made() {
+    let graph = build(|b, [x, _, _]| {
+        let half = b.scale(0.5, x);
+        b.linear(0.5, half)
+    });
+    let (_, stats) = rewrite::run(&PassCx::default(), graph.clone()).expect("rewrites");
+    assert_eq!(stats.0["rewrite_chosen.scalar-before-linear"], 1.0);
+    assert!(stats.0["rewrite_applied.scalar-before-linear"] >= 1.0);
+    let without = PassCx {
+        options: CompileOptions {
+            disabled_rules: BTreeSet::from(["scalar-before-linear".to_string()]),
+            ..CompileOptions::default()
+        },
+        ..PassCx::default()
+    };
+    let (_, stats) = rewrite::run(&without, graph).expect("rewrites");
+    assert!(stats.0.keys().all(|name| !name.starts_with("rewrite_chosen")));
 }

@@ -11,7 +11,7 @@ use super::{DiagonalKey, Kernel, Layout, Pattern, Rows};
 use crate::constant::ConstantPool;
 use crate::error::IrError;
 use rayon::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Rows that one task enumerates.
 const ROWS_PER_TASK: usize = 1024;
@@ -105,7 +105,7 @@ fn of_products(products: &[Product], frame: &Frame, input: &Layout, output: &Lay
         (0..frame.in_period).step_by(frame.block)
     };
     let negated = |by: usize| by.wrapping_neg() & (frame.rotation_period - 1);
-    let repetitions: BTreeSet<Difference> = repetitions.map(|by| (0, 0, negated(by))).collect();
+    let repetitions: Vec<Difference> = repetitions.map(|by| (0, 0, negated(by))).collect();
     let mut all: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
     for product in products {
         let mut sums = Sums::new(frame.rotation_period);
@@ -145,8 +145,8 @@ fn carries(layout: &Layout) -> bool {
     layout.shape.iter().enumerate().map(largest).sum::<usize>() >= layout.period
 }
 
-/// Address differences of a relation's pairs.
-fn differences(relation: &Relation, frame: &Frame, input: &Layout, output: &Layout) -> BTreeSet<Difference> {
+/// Distinct address differences of a relation's pairs.
+fn differences(relation: &Relation, frame: &Frame, input: &Layout, output: &Layout) -> Vec<Difference> {
     let mask = frame.rotation_period - 1;
     let read = |axis: usize, index: u32| {
         let address = input.axis_address(axis, index as usize);
@@ -156,7 +156,7 @@ fn differences(relation: &Relation, frame: &Frame, input: &Layout, output: &Layo
         let address = output.axis_address(axis, index as usize);
         (address / frame.out_period, address % frame.out_period)
     };
-    match relation {
+    let mut differences: Vec<Difference> = match relation {
         Relation::In { axis, indices } => {
             let one = |&index: &u32| {
                 let (in_ct, slot) = read(*axis, index);
@@ -182,7 +182,10 @@ fn differences(relation: &Relation, frame: &Frame, input: &Layout, output: &Layo
             };
             pairs.iter().map(one).collect()
         }
-    }
+    };
+    differences.sort_unstable();
+    differences.dedup();
+    differences
 }
 
 /// Sums of differences: for every pair of ciphertexts, which rotations arise.
@@ -203,7 +206,7 @@ impl Sums {
     }
 
     /// Every sum so far plus every one of `differences`.
-    fn add(&mut self, differences: &BTreeSet<Difference>) {
+    fn add(&mut self, differences: &[Difference]) {
         let mut sums: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
         for ((out_ct, in_ct), rotations) in &self.by_pair {
             let present: Vec<usize> = (0..rotations.len()).filter(|&rotation| rotations[rotation]).collect();

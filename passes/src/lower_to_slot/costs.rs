@@ -1,7 +1,8 @@
 //! What stages cost between given layouts, by their real diagonals; each distinct question is answered once.
 
 use super::form::{Form, Term, is_element_wise, is_identity};
-use super::stage::{Stage, Stages};
+use super::prices::Prices;
+use super::stage::{Stage, StageKind, Stages};
 use crate::bsgs::{BsgsPlan, RotationCost, choose};
 use aphelion_ir::slot::{DiagonalSet, Layout, LinearMap, Pattern, Unused};
 use aphelion_ir::text::print_attr;
@@ -29,7 +30,7 @@ pub struct LinearCost {
 /// Answers cost questions, with memory.
 pub struct Costs<'a> {
     constants: &'a ConstantPool,
-    cost: RotationCost,
+    prices: Prices,
     /// Maps that differ in weights only share a number.
     numbers: FxHashMap<String, usize>,
     patterns: Vec<Pattern<'a>>,
@@ -37,27 +38,40 @@ pub struct Costs<'a> {
 }
 
 impl<'a> Costs<'a> {
-    /// Costs in units of `cost`.
-    pub fn new(constants: &'a ConstantPool, cost: RotationCost) -> Self {
+    /// Costs by `prices`.
+    pub fn new(constants: &'a ConstantPool, prices: Prices) -> Self {
         Costs {
             constants,
-            cost,
+            prices,
             numbers: FxHashMap::default(),
             patterns: Vec::new(),
             known: FxHashMap::default(),
         }
     }
 
-    /// Cost of a stage that is an input, product or polynomial, in layout `layout`.
+    /// What work `depth` levels into a program of `total` levels costs, relative to the first: in proportion to the primes
+    /// that are left, unless bootstraps restore them.
+    pub fn weight(&self, depth: usize, total: usize) -> f64 {
+        match self.prices.bootstrap {
+            Some(_) => 1.0,
+            None => (total - depth.min(total) + 2) as f64 / (total + 2) as f64,
+        }
+    }
+
+    /// Cost of a stage that is an input, product or polynomial, in layout `layout`, with its share of a bootstrap.
     pub fn simple(&self, stage: &Stage, layout: &Layout) -> f64 {
-        let n_rotations = match &stage.kind {
-            super::stage::StageKind::Input { .. } => INPUT,
-            super::stage::StageKind::Affine { .. } => 0.0,
-            super::stage::StageKind::Mul { .. } => PRODUCT,
+        let (n_rotations, n_levels) = match &stage.kind {
+            StageKind::Input { .. } => (INPUT, 0),
+            StageKind::Affine { .. } => (0.0, 1),
+            StageKind::Mul { .. } => (PRODUCT, 1),
             // Paterson and Stockmeyer: about 2 sqrt(degree) products.
-            super::stage::StageKind::Poly { poly, .. } => PRODUCT * 2.0 * (poly.degree() as f64).sqrt(),
+            StageKind::Poly { poly, .. } => (PRODUCT * 2.0 * (poly.degree() as f64).sqrt(), poly.depth()),
         };
-        n_rotations * self.cost.giant * layout.cts as f64
+        let share = self
+            .prices
+            .bootstrap
+            .map_or(0.0, |price| price.levels(n_levels, layout));
+        n_rotations * self.prices.rotation.giant * layout.cts as f64 + share
     }
 
     /// Cost of computing `form` in layout `output` from sources in `layouts`.
@@ -78,14 +92,14 @@ impl<'a> Costs<'a> {
                     if is_free {
                         0.0
                     } else {
-                        self.cost.plain * output.cts as f64
+                        self.prices.rotation.plain * output.cts as f64
                     }
                 }
                 How::Transform => self.linear(&term.map, input, output)?,
             };
             // A relayout of what could stay takes a level that the stage's depth does not count.
             if is_identity(&term.map) && !same_places(input, output) && source.depth >= stage.depth {
-                total += RELAYOUT_LEVEL * self.cost.giant;
+                total += RELAYOUT_LEVEL * self.prices.rotation.giant;
             }
         }
         Ok(total)
@@ -96,7 +110,7 @@ impl<'a> Costs<'a> {
         let map = LinearMap::Identity {
             shape: from.shape.clone(),
         };
-        Ok(self.linear(&map, from, to)? + RELAYOUT_LEVEL * self.cost.giant)
+        Ok(self.linear(&map, from, to)? + RELAYOUT_LEVEL * self.prices.rotation.giant)
     }
 
     fn linear(&mut self, map: &LinearMap, input: &Layout, output: &Layout) -> Result<f64, IrError> {
@@ -111,7 +125,7 @@ impl<'a> Costs<'a> {
         if let Some(&cost) = self.known.get(&question) {
             return Ok(cost);
         }
-        let cost = linear_cost(&self.patterns[number], input, output, &self.cost)?.cost;
+        let cost = linear_cost(&self.patterns[number], input, output, &self.prices.rotation)?.cost;
         self.known.insert(question, cost);
         Ok(cost)
     }

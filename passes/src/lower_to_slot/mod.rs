@@ -19,6 +19,7 @@ mod costs;
 mod emit;
 mod form;
 mod linear;
+mod prices;
 mod scaling;
 mod search;
 mod stage;
@@ -27,9 +28,11 @@ use crate::bsgs::RotationCost;
 use crate::error::PassError;
 use crate::pass::{PassCx, Stats};
 use aphelion_ir::nn::Nn;
-use aphelion_ir::slot::{Pattern, Slot, SlotOp};
-use aphelion_ir::{Graph, Origin};
+use aphelion_ir::slot::{Kernel, Pattern, Slot, SlotOp};
+use aphelion_ir::{Graph, Origin, ValueId};
 use costs::Costs;
+use prices::{MAX_LOG_N, Prices};
+use rayon::prelude::*;
 use search::Assignment;
 use stage::Stages;
 
@@ -39,13 +42,13 @@ pub use costs::LinearCost;
 const MIN_LOG_SLOTS: u32 = 10;
 /// Fewer slots than put the largest tensor into 2^this ciphertexts are not considered: every op costs so many times more.
 const MAX_LOG_CTS: u32 = 1;
-/// Largest ring degree that is considered.
-const MAX_LOG_N: u32 = 16;
 /// Bits of a level, and of all the rest of the modulus, for a first guess of the ring degree.
 const LEVEL_BITS: usize = 36;
 const REST_BITS: usize = 105;
-/// Largest log2(QP) at 128 bits, classical, uniform ternary secrets, by log2(N) from 12 (homomorphicencryption.org
-/// standard, and Bossuat et al. 2024).
+/// Smallest ring degree that is considered.
+const SMALLEST_LOG_N: u32 = 12;
+/// Largest log2(QP) at 128 bits, classical, uniform ternary secrets, by log2(N) from [`SMALLEST_LOG_N`]
+/// (homomorphicencryption.org standard, and Bossuat et al. 2024).
 const MAX_LOG_QP: [usize; 5] = [109, 218, 438, 881, 1747];
 
 /// Lowers `graph`.
@@ -55,9 +58,14 @@ const MAX_LOG_QP: [usize; 5] = [109, 218, 438, 881, 1747];
 /// one; [`PassError::Infeasible`] when a tensor does not fit any number of slots.
 pub fn run(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Slot>, Stats), PassError> {
     let (stages, constants) = build::stages(&graph)?;
-    let cost = RotationCost::default();
-    let mut costs = Costs::new(&constants, cost);
-    let (slots, assignment) = choose_slots(cx, &stages, &mut costs)?;
+    let is_deep = log2_of_modulus(stages.depth()) > most_bits(cx.options.log_n.unwrap_or(MAX_LOG_N));
+    let prices = if is_deep {
+        Prices::deep(&cx.cost_table)
+    } else {
+        Prices::shallow()
+    };
+    let mut costs = Costs::new(&constants, prices);
+    let (slots, assignment) = choose_slots(cx, &stages, is_deep, &mut costs)?;
     let lowered = emit::emit(&graph.name, &stages, &assignment, slots, &constants)?;
     let lowered = lowered.without_dead_ops(|op| matches!(op, SlotOp::Input { .. }))?;
     let mut stats = Stats::default();
@@ -69,7 +77,7 @@ pub fn run(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Slot>, Stats), PassEr
         "ciphertexts",
         assignment.layouts.iter().map(|layout| layout.cts).max().unwrap_or(0) as f64,
     );
-    for (_, linear) in linear_costs(&lowered, &cost)? {
+    for (_, linear) in linear_costs(&lowered, &prices.rotation)? {
         stats.add("linear_ops", 1.0);
         stats.add("diagonals", linear.transform.n_plains as f64);
         stats.add("baby_rotations", linear.transform.n_babies as f64);
@@ -84,23 +92,34 @@ pub fn run(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Slot>, Stats), PassEr
 /// # Errors
 /// When a kernel is malformed or a weight cannot be read.
 pub fn linear_costs(graph: &Graph<Slot>, cost: &RotationCost) -> Result<Vec<(Origin, LinearCost)>, PassError> {
-    let mut all = Vec::new();
-    for (_, node) in graph.iter() {
-        if let SlotOp::Linear { x, kernel } = &node.op {
-            let pattern = Pattern::exact(&kernel.map, &graph.constants)?;
-            let linear = costs::linear_cost(&pattern, graph.ty(*x), &kernel.output, cost)?;
-            all.push((node.origin.clone(), linear));
-        }
-    }
-    Ok(all)
+    let linear: Vec<_> = graph
+        .iter()
+        .filter_map(|(_, node)| match &node.op {
+            SlotOp::Linear { x, kernel } => Some((&node.origin, *x, kernel)),
+            _ => None,
+        })
+        .collect();
+    let one = |(origin, x, kernel): (&Origin, ValueId, &Kernel)| {
+        let pattern = Pattern::exact(&kernel.map, &graph.constants)?;
+        let linear = costs::linear_cost(&pattern, graph.ty(x), &kernel.output, cost)?;
+        Ok((origin.clone(), linear))
+    };
+    linear.into_par_iter().map(one).collect()
 }
 
 /// The number of slots whose program is cheapest; the smaller on a tie.
-fn choose_slots(cx: &PassCx, stages: &Stages, costs: &mut Costs<'_>) -> Result<(usize, Assignment), PassError> {
+fn choose_slots(
+    cx: &PassCx,
+    stages: &Stages,
+    is_deep: bool,
+    costs: &mut Costs<'_>,
+) -> Result<(usize, Assignment), PassError> {
     let log_n = cx.options.log_n.unwrap_or_else(|| expected_log_n(stages.depth()));
     let choices = match cx.options.slots {
         Some(slots) if slots.is_power_of_two() => vec![slots],
         Some(slots) => return Err(PassError::BadInput(format!("{slots} slots are no power of two"))),
+        // Layouts of shorter periods are among the candidates for more slots.
+        None if is_deep => vec![1 << (log_n - 1)],
         None => {
             let sizes = stages.stages.iter().map(|stage| stage.shape.iter().product::<usize>());
             let largest = sizes.max().unwrap_or(1).next_power_of_two().trailing_zeros();
@@ -110,31 +129,40 @@ fn choose_slots(cx: &PassCx, stages: &Stages, costs: &mut Costs<'_>) -> Result<(
     };
     let mut best: Option<(usize, Assignment)> = None;
     for slots in choices {
-        let assignment = search::assign(stages, slots, costs)?;
+        let mut assignment = search::assign(stages, slots, costs)?;
         let is_better = best.as_ref().is_none_or(|(_, other)| assignment.cost < other.cost);
         let fits = assignment.layouts.len() == stages.stages.len();
         // More slots than the longest period change nothing.
-        let is_settled = assignment
-            .layouts
-            .iter()
-            .all(|layout| layout.cts == 1 && layout.period < slots);
+        let longest = assignment.layouts.iter().map(|layout| layout.period).max().unwrap_or(1);
         if fits && is_better {
+            let slots = match cx.options.slots {
+                Some(slots) => slots,
+                None => longest.max(1 << MIN_LOG_SLOTS).min(slots),
+            };
+            assignment.layouts.iter_mut().for_each(|layout| layout.slots = slots);
             best = Some((slots, assignment));
         }
-        if fits && is_settled {
+        if fits && longest < slots {
             break;
         }
     }
     best.ok_or_else(|| PassError::Infeasible("a tensor of the model is too large for any number of slots".into()))
 }
 
+/// Bits of the modulus of a program of this depth without bootstraps, about.
+fn log2_of_modulus(depth: usize) -> usize {
+    REST_BITS + LEVEL_BITS * depth
+}
+
+/// Most bits of a modulus that are secure at a ring degree.
+fn most_bits(log_n: u32) -> usize {
+    let index = (log_n as usize).saturating_sub(SMALLEST_LOG_N as usize);
+    MAX_LOG_QP[index.min(MAX_LOG_QP.len() - 1)]
+}
+
 /// The smallest ring degree that is secure for a program of this depth, as log2.
 fn expected_log_n(depth: usize) -> u32 {
-    let bits = REST_BITS + LEVEL_BITS * depth;
-    let log_n = MAX_LOG_QP
-        .iter()
-        .zip(12..)
-        .find(|(max, _)| bits <= **max)
-        .map(|(_, log_n)| log_n);
+    let bits = log2_of_modulus(depth);
+    let log_n = (SMALLEST_LOG_N..MAX_LOG_N).find(|log_n| bits <= most_bits(*log_n));
     log_n.unwrap_or(MAX_LOG_N)
 }

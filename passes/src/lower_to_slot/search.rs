@@ -31,8 +31,7 @@ pub fn assign(stages: &Stages, slots: usize, costs: &mut Costs<'_>) -> Result<As
         cost: 0.0,
     }];
     for (index, stage) in stages.stages.iter().enumerate() {
-        // Work is cheaper on lower levels: about in proportion to the primes that are left.
-        let weight = (depth - stage.depth.min(depth) + 2) as f64 / (depth + 2) as f64;
+        let weight = costs.weight(stage.depth, depth);
         let mut next: Vec<Assignment> = Vec::new();
         for state in &beam {
             let of = |id: StageId| &state.layouts[id.0];

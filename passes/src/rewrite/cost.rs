@@ -4,7 +4,7 @@
 
 use super::extract::OpCost;
 use super::language::{Attr, SlotAnalysis, SlotEGraph, SlotExpr};
-use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, Pattern};
+use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, Pattern, SlotOp};
 use aphelion_ir::text::print_attr;
 use egg::{Id, Language};
 use rustc_hash::FxHashMap;
@@ -26,6 +26,22 @@ const ADD: f64 = 0.01;
 
 /// A bootstrap, against which everything else is small.
 const BOOTSTRAP: f64 = 60.0;
+
+/// Levels that an op takes.
+pub(super) fn levels(op: &SlotOp) -> u32 {
+    match op {
+        SlotOp::Mul { .. } | SlotOp::MulPlain { .. } | SlotOp::MulScalar { .. } | SlotOp::Linear { .. } => 1,
+        SlotOp::Poly { poly, .. } => poly.depth() as u32,
+        SlotOp::Input { .. }
+        | SlotOp::Add { .. }
+        | SlotOp::Sub { .. }
+        | SlotOp::Neg { .. }
+        | SlotOp::AddPlain { .. }
+        | SlotOp::AddScalar { .. }
+        | SlotOp::Rotate { .. }
+        | SlotOp::Bootstrap { .. } => 0,
+    }
+}
 
 /// Prices e-nodes; remembers what a matrix costs, which takes an enumeration of its non-zeros.
 #[derive(Default)]

@@ -78,6 +78,10 @@ pub(super) struct SlotAnalysis {
     pub(super) constants: ConstantPool,
     /// Source location given to e-nodes that are added next.
     pub(super) origin: Origin,
+    /// Rule that adds the next e-nodes.
+    pub(super) rule: Option<&'static str>,
+    /// E-nodes in the order they were added, each with its rule.
+    pub(super) made: Vec<(SlotExpr, Option<&'static str>)>,
 }
 
 /// The e-graph of a `slot` graph.
@@ -90,6 +94,8 @@ impl SlotAnalysis {
             ids: FxHashMap::default(),
             constants,
             origin: Origin::default(),
+            rule: None,
+            made: Vec::new(),
         }
     }
 
@@ -124,6 +130,8 @@ impl Analysis<SlotExpr> for SlotAnalysis {
     type Data = Facts;
 
     fn make(egraph: &mut SlotEGraph, enode: &SlotExpr, _id: Id) -> Facts {
+        let rule = egraph.analysis.rule;
+        egraph.analysis.made.push((enode.clone(), rule));
         let layout_of = |id: &Id| egraph[*id].data.layout.clone();
         let attr_of = |id: &Id| egraph[*id].data.attr.map(|attr| egraph.analysis.attr(attr));
         let (attr, layout) = match enode {

@@ -1,16 +1,21 @@
 //! Rewrite: chooses, among the equal programs that algebra yields, one of least multiplicative depth, then latency.
 //! In:     slot; verified.                                  Out: slot; verified; the same results in the same layouts.
-//! Method: equality saturation over the rules of `rules/`, then a greedy extraction that counts shared ops once, by
-//!         (depth, latency); latency from real diagonal and rotation counts. Ties go to the e-node added first.
+//! Method: region by region (`regions`), equality saturation over the rules of `rules/`, then a greedy extraction that
+//!         counts shared ops once, by (depth, latency); latency from real diagonal and rotation counts. Ties go to the
+//!         e-node added first.
 //! Source: Willsey et al., egg: Fast and Extensible Equality Saturation (POPL 2021); extraction on DAGs as in the
 //!         greedy-DAG extractor of the extraction gym. Rules: Halevi-Shoup rotation algebra and common arithmetic.
-//! Cost:   O(e-nodes) per iteration; linear operators are costed once per distinct matrix.
-//! Counts: rewrite_enodes, rewrite_iterations, rewrite_ops_before, rewrite_ops_after.
-//! Limits: MAX_ITERATIONS, MAX_ENODES: saturation of the example models needs 3 to 8 iterations and under 1,000 e-nodes.
+//! Cost:   O(e-nodes) per iteration and region; linear operators are costed once per distinct matrix.
+//! Counts: rewrite_regions, rewrite_enodes, rewrite_iterations, rewrite_ops_before, rewrite_ops_after,
+//!         rewrite_latency_before, rewrite_latency_after (in rotations), rewrite_depth; for every rule that did anything
+//!         rewrite_applied.RULE (e-classes it united) and rewrite_chosen.RULE (ops of the result that it made)
+//! Limits: MAX_ITERATIONS, MAX_ENODES per region: saturation of the example models needs 3 to 8 iterations and under
+//!         1,000 e-nodes.
 
 mod cost;
 mod extract;
 mod language;
+mod regions;
 mod rules;
 
 pub use rules::rule_names;
@@ -18,9 +23,13 @@ pub use rules::rule_names;
 use crate::{PassCx, PassError, Stats};
 use aphelion_ir::slot::{Slot, SlotOp};
 use aphelion_ir::{Graph, Origin, ValueId};
-use egg::{Id, Runner};
+use cost::CostModel;
+use egg::{Id, Language, Runner};
+use extract::OpCost;
 use language::{Attr, SlotAnalysis, SlotEGraph, SlotExpr};
+use regions::Assembly;
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Iterations after which saturation stops.
@@ -37,28 +46,91 @@ const NO_TIME_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Errors
 /// When the rewritten graph violates a type rule, which is a defect of a rule.
 pub fn run(cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Slot>, Stats), PassError> {
-    let (egraph, root) = language::import(&graph);
+    let mut stats = Stats::default();
+    let mut model = CostModel::default();
+    let mut assembly = Assembly::new(&graph)?;
+    for region in regions::regions(&graph) {
+        let part = assembly.part(&region)?;
+        let depths = assembly.depths(&part);
+        let rewritten = rewrite(cx, &part.graph, &depths, &mut model, &mut stats)?;
+        assembly.add(&part, &rewritten)?;
+    }
+    let (rewritten, depth) = assembly.finish();
+    stats.add("rewrite_ops_before", graph.len() as f64);
+    stats.add("rewrite_ops_after", rewritten.len() as f64);
+    stats.add("rewrite_depth", f64::from(depth));
+    Ok((rewritten, stats))
+}
+
+/// The best graph equal to `graph`, whose inputs have these depths.
+fn rewrite(
+    cx: &PassCx,
+    graph: &Graph<Slot>,
+    depths: &BTreeMap<String, u32>,
+    model: &mut CostModel,
+    stats: &mut Stats,
+) -> Result<Graph<Slot>, PassError> {
+    let mut op_cost = |node: &SlotExpr, egraph: &SlotEGraph| match node {
+        SlotExpr::Input(attr) => match egraph[*attr].data.attr.map(|attr| egraph.analysis.attr(attr)) {
+            Some(Attr::Input { name, .. }) => Some(OpCost {
+                depth: depths.get(name).copied().unwrap_or(0),
+                latency: 0.0,
+            }),
+            _ => None,
+        },
+        node => model.op(node, egraph),
+    };
+    let (egraph, root) = language::import(graph);
+    let nodes = egraph.classes().flat_map(|class| &class.nodes);
+    let before: f64 = nodes
+        .filter_map(|node| op_cost(node, &egraph))
+        .map(|cost| cost.latency)
+        .sum();
     let runner = Runner::<SlotExpr, SlotAnalysis>::new(SlotAnalysis::new(graph.constants.clone()))
         .with_egraph(egraph)
         .with_iter_limit(MAX_ITERATIONS)
         .with_node_limit(MAX_ENODES)
         .with_time_limit(NO_TIME_LIMIT)
         .run(&rules::rewrites(&cx.options.disabled_rules));
-    let mut model = cost::CostModel::default();
-    let chosen = extract::extract(&runner.egraph, |node, egraph| model.op(node, egraph));
-    let rewritten = Export {
-        egraph: &runner.egraph,
+    let egraph = &runner.egraph;
+    let chosen = extract::extract(egraph, &mut op_cost);
+    let mut export = Export {
+        egraph,
         chosen: &chosen,
         values: FxHashMap::default(),
-    }
-    .run(&graph, root)?;
+    };
+    let rewritten = export.run(graph, root)?;
 
-    let mut stats = Stats::default();
-    stats.add("rewrite_enodes", runner.egraph.total_size() as f64);
+    stats.add("rewrite_regions", 1.0);
+    stats.add("rewrite_enodes", egraph.total_size() as f64);
     stats.add("rewrite_iterations", runner.iterations.len() as f64);
-    stats.add("rewrite_ops_before", graph.len() as f64);
-    stats.add("rewrite_ops_after", rewritten.len() as f64);
-    Ok((rewritten, stats))
+    stats.add("rewrite_latency_before", before);
+    for (rule, n) in runner.iterations.iter().flat_map(|iteration| &iteration.applied) {
+        stats.add(&format!("rewrite_applied.{rule}"), *n as f64);
+    }
+    let makers = makers(egraph);
+    for class in export.values.keys() {
+        let Some(node) = chosen.get(class) else {
+            continue;
+        };
+        let cost = op_cost(node, egraph).map_or(0.0, |cost| cost.latency);
+        stats.add("rewrite_latency_after", cost);
+        let node = node.clone().map_children(|child| egraph.find(child));
+        if let Some(Some(rule)) = makers.get(&node) {
+            stats.add(&format!("rewrite_chosen.{rule}"), 1.0);
+        }
+    }
+    Ok(rewritten)
+}
+
+/// By e-node, the rule that added it; none for those of the program as it was.
+fn makers(egraph: &SlotEGraph) -> FxHashMap<SlotExpr, Option<&'static str>> {
+    let mut makers = FxHashMap::default();
+    for (node, rule) in &egraph.analysis.made {
+        let node = node.clone().map_children(|child| egraph.find(child));
+        makers.entry(node).or_insert(*rule);
+    }
+    makers
 }
 
 /// Rebuilds a graph from the chosen e-nodes.
@@ -69,7 +141,7 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
-    fn run(mut self, source: &Graph<Slot>, root: Id) -> Result<Graph<Slot>, PassError> {
+    fn run(&mut self, source: &Graph<Slot>, root: Id) -> Result<Graph<Slot>, PassError> {
         let mut graph = Graph::new(source.name.clone(), source.constants.clone());
         graph.attrs = source.attrs.clone();
         // Inputs are part of the model's signature: all of them stay, first and in order.

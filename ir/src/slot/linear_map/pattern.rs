@@ -13,7 +13,7 @@ use crate::error::IrError;
 use rayon::prelude::*;
 
 /// A sum of more products than this is enumerated instead.
-const MAX_PRODUCTS: usize = 8;
+const MAX_PRODUCTS: usize = 64;
 
 /// Rows that one task enumerates.
 const ROWS_PER_TASK: usize = 256;
@@ -47,7 +47,8 @@ impl<'a> Pattern<'a> {
         Pattern::of(map, constants, false)
     }
 
-    /// The pattern of `map`, exactly. O(weights) where no weight is zero, else O(non-zeros) for every question.
+    /// The pattern of `map`, exactly. O(weights); where maps with zero weights or sums of products are composed,
+    /// O(non-zeros) for every question.
     ///
     /// # Errors
     /// When shapes do not fit, or a weight cannot be read.
@@ -57,7 +58,7 @@ impl<'a> Pattern<'a> {
 
     fn of(map: &LinearMap, constants: &'a ConstantPool, exactly: bool) -> Result<Self, IrError> {
         let (input, output) = super::checked_shapes(map, constants)?;
-        let products = Products::new(map, constants)?.filter(|products| products.is_exact || !exactly);
+        let products = Products::new(map, constants, exactly)?.filter(|products| products.is_exact || !exactly);
         let form = match products {
             Some(products) => PatternForm::Products(products.products),
             None => PatternForm::Rows(Box::new(Rows::new(map, constants)?)),
@@ -110,14 +111,14 @@ struct Products {
 }
 
 impl Products {
-    fn new(map: &LinearMap, constants: &ConstantPool) -> Result<Option<Self>, IrError> {
+    fn new(map: &LinearMap, constants: &ConstantPool, exactly: bool) -> Result<Option<Self>, IrError> {
         let (input, output) = super::checked_shapes(map, constants)?;
         match map {
-            LinearMap::Compose { maps } => Products::composed(maps, constants),
+            LinearMap::Compose { maps } => Products::composed(maps, constants, exactly),
             LinearMap::Sum { maps } => {
                 let mut products = Vec::new();
                 for map in maps {
-                    let Some(summand) = Products::new(map, constants)? else {
+                    let Some(summand) = Products::new(map, constants, exactly)? else {
                         return Ok(None);
                     };
                     products.extend(summand.products);
@@ -140,9 +141,9 @@ impl Products {
                 }))
             }
             map => {
-                let leaf = relation::leaf(map, &input, &output, constants)?;
+                let leaf = relation::leaf(map, &input, &output, constants, exactly)?;
                 Ok(leaf.map(|leaf| Products {
-                    products: vec![leaf.product],
+                    products: leaf.products,
                     is_exact: leaf.is_exact,
                     is_monomial: leaf.is_monomial,
                 }))
@@ -151,11 +152,11 @@ impl Products {
     }
 
     /// From the last map to the first.
-    fn composed(maps: &[LinearMap], constants: &ConstantPool) -> Result<Option<Self>, IrError> {
+    fn composed(maps: &[LinearMap], constants: &ConstantPool, exactly: bool) -> Result<Option<Self>, IrError> {
         let Some((last, earlier)) = maps.split_last() else {
             return Ok(None);
         };
-        let Some(mut all) = Products::new(last, constants)? else {
+        let Some(mut all) = Products::new(last, constants, exactly)? else {
             return Ok(None);
         };
         for map in earlier.iter().rev() {
@@ -163,7 +164,7 @@ impl Products {
                 let moved = |product| relation::through_reshape(input, output, product);
                 all.products.iter().map(moved).collect()
             } else {
-                let Some(first) = Products::new(map, constants)? else {
+                let Some(first) = Products::new(map, constants, exactly)? else {
                     return Ok(None);
                 };
                 // Two maps with sums may cancel in part.

@@ -38,22 +38,24 @@ pub(in crate::slot) enum Relation {
 /// All of these at once.
 pub(in crate::slot) type Product = Vec<Relation>;
 
-/// The non-zeros of a leaf as a product.
+/// The non-zeros of a leaf.
 pub(super) struct LeafPattern {
-    /// Never empty sets of indices.
-    pub(super) product: Product,
-    /// Whether every pair of the product is a non-zero of the leaf.
+    /// They are in one of these; no relation is empty.
+    pub(super) products: Vec<Product>,
+    /// Whether everything in the products is a non-zero of the leaf.
     pub(super) is_exact: bool,
     /// Whether every output reads one input at most.
     pub(super) is_monomial: bool,
 }
 
-/// The pattern of a map that is neither a composition nor a sum nor a reshape. None when it has no non-zeros.
+/// The pattern of a map that is neither a composition nor a sum nor a reshape; if asked, exactly where weights of a
+/// convolution are zero. None when it has no non-zeros.
 pub(super) fn leaf(
     map: &LinearMap,
     input: &[usize],
     output: &[usize],
     constants: &ConstantPool,
+    exactly: bool,
 ) -> Result<Option<LeafPattern>, IrError> {
     let (mut is_exact, mut is_monomial) = (true, true);
     let axes: Vec<Option<Product>> = match map {
@@ -74,20 +76,24 @@ pub(super) fn leaf(
             groups,
             ..
         } => {
-            let taps = Taps::new(weight, constants)?;
-            is_exact = taps.is_full;
-            is_monomial = false;
-            let mut axes = vec![taps.channels(*groups)];
-            for (i, &stride) in strides.iter().enumerate() {
+            let window = |i: usize, used: &[bool]| {
                 let pixels = (0..output[i + 2]).flat_map(|position| {
-                    let used = taps.kernel[i].iter().enumerate().filter(|(_, is_used)| **is_used);
-                    used.filter_map(move |(tap, _)| {
-                        let pixel = (stride * position + dilations[i] * tap).checked_sub(pads[i].0)?;
+                    let taps = used.iter().enumerate().filter(|(_, is_used)| **is_used);
+                    taps.filter_map(move |(tap, _)| {
+                        let pixel = (strides[i] * position + dilations[i] * tap).checked_sub(pads[i].0)?;
                         (pixel < input[i + 2]).then_some((pixel as u32, position as u32))
                     })
                 });
-                axes.push(relation(i + 2, input[i + 2], i + 2, output[i + 2], pixels.collect()));
+                relation(i + 2, input[i + 2], i + 2, output[i + 2], pixels.collect())
+            };
+            let taps = Taps::new(weight, constants)?;
+            if exactly && !taps.is_full {
+                return Ok(taps.one_by_one(*groups, &window));
             }
+            is_exact = taps.is_full;
+            is_monomial = false;
+            let mut axes = vec![taps.channels(*groups, &taps.channels)];
+            axes.extend(taps.kernel.iter().enumerate().map(|(i, used)| window(i, used)));
             axes
         }
         LinearMap::AvgPool { window, .. } => {
@@ -150,7 +156,7 @@ pub(super) fn leaf(
     };
     let product: Option<Vec<Product>> = axes.into_iter().collect();
     Ok(product.map(|product| LeafPattern {
-        product: product.concat(),
+        products: vec![product.concat()],
         is_exact,
         is_monomial,
     }))
@@ -220,6 +226,7 @@ struct Taps {
     /// By spatial axis and tap.
     kernel: Vec<Vec<bool>>,
     is_full: bool,
+    values: Vec<f64>,
 }
 
 impl Taps {
@@ -232,32 +239,65 @@ impl Taps {
             channels: vec![false; shape[0] * shape[1]],
             kernel: shape[2..].iter().map(|&extent| vec![false; extent]).collect(),
             shape,
-            is_full: true,
+            is_full: values.iter().all(|value| *value != 0.0),
+            values: Vec::new(),
         };
-        for (pair, values) in values.chunks(n_taps.max(1)).enumerate() {
-            for (tap, value) in values.iter().enumerate() {
-                if *value == 0.0 {
-                    taps.is_full = false;
-                    continue;
-                }
-                taps.channels[pair] = true;
-                let mut tap = tap;
-                for axis in taps.kernel.iter_mut().rev() {
-                    let extent = axis.len();
-                    axis[tap % extent] = true;
-                    tap /= extent;
-                }
+        for (index, _) in values.iter().enumerate().filter(|(_, value)| **value != 0.0) {
+            taps.channels[index / n_taps] = true;
+            for (axis, tap) in taps.digits(index % n_taps).into_iter().enumerate() {
+                taps.kernel[axis][tap] = true;
             }
         }
+        taps.values = values;
         Ok(taps)
     }
 
-    fn channels(&self, groups: usize) -> Option<Product> {
+    /// A tap of the kernel, by axis.
+    fn digits(&self, mut tap: usize) -> Vec<usize> {
+        let mut digits = Vec::with_capacity(self.shape.len() - 2);
+        for extent in self.shape[2..].iter().rev() {
+            digits.push(tap % extent);
+            tap /= extent;
+        }
+        digits.reverse();
+        digits
+    }
+
+    /// One product for every tap, with the channels that it connects; `window` relates the positions of one spatial axis
+    /// through some of its taps.
+    fn one_by_one(&self, groups: usize, window: &dyn Fn(usize, &[bool]) -> Option<Product>) -> Option<LeafPattern> {
+        let n_taps: usize = self.shape[2..].iter().product();
+        let product = |tap: usize| {
+            let connected: Vec<bool> = self
+                .values
+                .iter()
+                .skip(tap)
+                .step_by(n_taps)
+                .map(|value| *value != 0.0)
+                .collect();
+            let mut product = self.channels(groups, &connected)?;
+            for (axis, digit) in self.digits(tap).into_iter().enumerate() {
+                let mut used = vec![false; self.shape[axis + 2]];
+                used[digit] = true;
+                product.extend(window(axis, &used)?);
+            }
+            Some(product)
+        };
+        let products: Vec<Product> = (0..n_taps).filter_map(product).collect();
+        (!products.is_empty()).then_some(LeafPattern {
+            products,
+            is_exact: true,
+            is_monomial: false,
+        })
+    }
+
+    /// The relation of the channels that are `connected`.
+    fn channels(&self, groups: usize, connected: &[bool]) -> Option<Product> {
         let (m, c_per_group) = (self.shape[0], self.shape[1]);
-        if groups == 1 && self.channels.iter().all(|is_used| *is_used) {
+        if groups == 1 && connected.iter().all(|is_used| *is_used) {
             return Some(everything(1, c_per_group, 1, m));
         }
-        let used = self.channels.iter().enumerate().filter(|(_, is_used)| **is_used);
+        let used = connected.iter().enumerate().filter(|(_, is_used)| **is_used);
         let pairs = used.map(|(pair, _)| {
             let (to, c) = (pair / c_per_group, pair % c_per_group);
             let group = to / (m / groups);

@@ -115,6 +115,7 @@ impl Applier<SlotExpr, SlotAnalysis> for Compute {
         let mut subst = subst.clone();
         // New e-nodes stand where the rewritten one stood.
         egraph.analysis.origin = egraph[eclass].data.origin.clone();
+        egraph.analysis.rule = Some(self.rule.name);
         match outcome {
             Outcome::Skip => return Vec::new(),
             Outcome::Apply => {}
