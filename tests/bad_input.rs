@@ -21,6 +21,7 @@ fn aphelion(folder: &Path, args: &str) -> Output {
     let script = format!(r#"ulimit -v {MEMORY_KIB} 2>/dev/null; exec "$0" "$@""#);
     command
         .current_dir(folder)
+        .env("APHELION_COST_TABLE", "")
         .args(["-c", &script, env!("CARGO_BIN_EXE_aphelion")])
         .args(args.split_whitespace())
         .output()

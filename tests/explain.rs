@@ -174,6 +174,8 @@ fn a_plan_with_bootstraps_becomes_one_complete_page() {
     ] {
         assert!(first.contains(words), "`{words}` is missing");
     }
+    let body = first.find("<body>").expect("a body");
+    insta::assert_snapshot!(&first[body..]);
 }
 
 #[test]
@@ -213,7 +215,7 @@ fn traces_of_other_plans_are_refused() {
     );
 }
 
-/// The whole way: compile with a cost table, run with a trace, explain both.
+/// The whole way: measure the machine, compile with its cost table, run with a trace, explain both.
 #[test]
 fn prices_and_traces_reach_the_page() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -228,17 +230,12 @@ fn prices_and_traces_reach_the_page() {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{args}: {stderr}");
     };
-    let table = CostTable {
-        source: "a machine of its own".into(),
-        ..CostTable::default()
-    };
-    let text = serde_json::to_string(&table).expect("JSON");
-    std::fs::write(folder.path().join("costs.json"), text).expect("written");
+    aphelion("calibrate-machine --quick -o new/costs.json");
     let model = root.join("examples/models/logreg_bc.onnx").display().to_string();
     let data = root.join("examples/data/bc_test.npz").display().to_string();
     for name in ["a", "b"] {
         aphelion(&format!(
-            "compile {model} --calibrate {data} --cost-table costs.json -o {name}.aph"
+            "compile {model} --calibrate {data} --cost-table new/costs.json -o {name}.aph"
         ));
     }
     let read = |name: &str| std::fs::read(folder.path().join(name)).expect("it is there");
@@ -251,7 +248,7 @@ fn prices_and_traces_reach_the_page() {
     aphelion("run a.aph --keys S --input x.ct -o y.ct --trace t.json");
     aphelion("explain a.aph --html page.html --trace t.json");
     let page = String::from_utf8(read("page.html")).expect("UTF-8");
-    for words in ["a machine of its own (", "means over 2 samples", "Slots in use"] {
+    for words in ["by calibrate-machine", "means over 2 samples", "Slots in use"] {
         assert!(page.contains(words), "`{words}` is missing");
     }
 }

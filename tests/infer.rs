@@ -21,6 +21,7 @@ fn aphelion(args: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aphelion"));
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("APHELION_COST_TABLE", "")
         .args(args)
         .output()
         .unwrap()

@@ -99,6 +99,7 @@ fn aphelion(folder: &Path, args: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aphelion"));
     command
         .current_dir(folder)
+        .env("APHELION_COST_TABLE", "")
         .args(args.split_whitespace())
         .output()
         .unwrap()
@@ -263,7 +264,15 @@ fn what_is_wrong_is_said_with_the_right_code() {
 #[test]
 fn every_verb_has_help_with_an_example() {
     let folder = tempfile::tempdir().unwrap();
-    for verb in ["explain", "keygen", "encrypt", "run", "decrypt", "bench primitives"] {
+    for verb in [
+        "explain",
+        "keygen",
+        "encrypt",
+        "run",
+        "decrypt",
+        "bench primitives",
+        "calibrate-machine",
+    ] {
         let help = succeeds(folder.path(), &format!("{verb} --help"));
         assert!(help.contains(&format!("Examples:\n  aphelion {verb}")), "{help}");
     }

@@ -42,7 +42,7 @@ pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
             "special modulus",
             format!("{:.1} bits, {} primes", params.log_p, analysis.params.p().len()),
         ),
-        ("scale", format!("{} bits", params.scale_bits)),
+        ("scale", format!("{:.1} bits", params.scale_bits)),
         ("digits of key switching", params.dnum.to_string()),
         ("secret", secret),
         ("security", security),
