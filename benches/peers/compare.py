@@ -48,19 +48,27 @@ def main():
     if options.lines:
         pathlib.Path(options.lines).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-    times = {(line["peer"], line["op"], line["threads"]): line["ms_median"] for line in lines}
+    times = {(line["peer"], line["op"], line["threads"]): line for line in lines}
     rows = [key[1:] for key in times if key[0] == US]
     peers = sorted({key[0] for key in times} - {US})
-    print(f"N = 2^{options.log_n}, median ms; in brackets, times as long as ours")
+    print(f"N = 2^{options.log_n}: median ms / ms of processor time; in brackets, times as long as ours")
     print("| operation | threads | " + " | ".join([US] + peers) + " |")
     print("|---|---|" + "---|" * (len(peers) + 1))
     for op, threads in rows:
         own = times[US, op, threads]
-        cells = [f"{own:.2f}"]
-        for peer in peers:
-            theirs = times.get((peer, op, threads))
-            cells.append("-" if theirs is None else f"{theirs:.1f} ({theirs / own:.1f}x)")
+        cells = [f"{own['ms_median']:.2f} / {own['cpu_ms'] or 0:.2f}"]
+        cells += [cell(own, times.get((peer, op, threads))) for peer in peers]
         print(f"| {op} | {threads} | " + " | ".join(cells) + " |")
+
+
+def cell(own, theirs):
+    if theirs is None:
+        return "-"
+    parts = []
+    for field in ("ms_median", "cpu_ms"):
+        ratio = f" ({theirs[field] / own[field]:.1f}x)" if own[field] else ""
+        parts.append(f"{theirs[field]:.1f}{ratio}")
+    return " / ".join(parts)
 
 
 if __name__ == "__main__":

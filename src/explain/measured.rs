@@ -34,10 +34,11 @@ struct Event {
     args: Args,
 }
 
+/// Stages within an instruction name none.
 #[derive(Deserialize)]
 struct Args {
-    instruction: usize,
-    sample: usize,
+    instruction: Option<usize>,
+    sample: Option<usize>,
 }
 
 impl Measured {
@@ -53,7 +54,8 @@ impl Measured {
     fn parse(text: &str, plan: &Plan) -> std::result::Result<Self, String> {
         let trace: Trace = serde_json::from_str(text).map_err(|error| format!("no trace of a run: {error}"))?;
         let program = &plan.program().instructions;
-        let n_events = trace.events.len();
+        let of_instruction = |event: &Event| Some((event.args.instruction?, event.args.sample?));
+        let n_events = trace.events.iter().filter_map(of_instruction).count();
         if n_events == 0 || !n_events.is_multiple_of(program.len()) {
             let n_ops = program.len();
             return Err(format!(
@@ -64,12 +66,12 @@ impl Measured {
         let mut instructions = vec![0.0; program.len()];
         let mut spans = vec![(f64::INFINITY, f64::NEG_INFINITY); samples];
         for event in &trace.events {
-            let op = program
-                .get(event.args.instruction)
-                .map(|instruction| instruction.op.name());
-            let span = spans.get_mut(event.args.sample);
+            let Some((number, sample)) = of_instruction(event) else {
+                continue;
+            };
+            let op = program.get(number).map(|instruction| instruction.op.name());
+            let span = spans.get_mut(sample);
             let (true, Some(span)) = (op == Some(event.name.as_str()), span) else {
-                let number = event.args.instruction;
                 return Err(format!(
                     "instruction {number} is `{}`, in the plan `{}`: the trace is of another plan",
                     event.name,
@@ -77,9 +79,9 @@ impl Measured {
                 ));
             };
             if !(event.dur.is_finite() && event.ts.is_finite() && event.dur >= 0.0) {
-                return Err(format!("instruction {} has no time", event.args.instruction));
+                return Err(format!("instruction {number} has no time"));
             }
-            instructions[event.args.instruction] += event.dur * 1e-6 / samples as f64;
+            instructions[number] += event.dur * 1e-6 / samples as f64;
             *span = (span.0.min(event.ts), span.1.max(event.ts + event.dur));
         }
         let wall = spans

@@ -10,7 +10,8 @@ use std::time::Instant;
 use poulpy_ckks::api::{CKKSModuleInfos, CKKSMulOps, CKKSRotateOps};
 use poulpy_ckks::test_suite::CKKSTestParams;
 use poulpy_ckks::test_suite::helpers::{
-    TestContextBackend, TestContextModule, alloc_ct, alloc_scratch, ckks_encrypt_coeffs, gen_atk, gen_sk_with_raw, gen_tsk,
+    TestContextBackend, TestContextModule, alloc_ct, alloc_scratch, ckks_encrypt_coeffs, gen_atk, gen_sk_with_raw,
+    gen_tsk,
 };
 use poulpy_ckks::{GLWEPlaintextMeta, Scale, SlotsKind};
 use poulpy_cpu_avx512::{NTT3x42Ifma, NTT3x42IfmaRayon};
@@ -41,6 +42,7 @@ struct Line<'a> {
 
 fn timed(line: &Line<'_>, repeats: usize, mut run: impl FnMut()) {
     run();
+    let before = processor_nanoseconds();
     let mut times: Vec<f64> = (0..repeats)
         .map(|_| {
             let start = Instant::now();
@@ -48,12 +50,29 @@ fn timed(line: &Line<'_>, repeats: usize, mut run: impl FnMut()) {
             start.elapsed().as_secs_f64() * 1e3
         })
         .collect();
+    let processor = (processor_nanoseconds() - before) as f64 / 1e6 / repeats as f64;
     times.sort_by(f64::total_cmp);
     println!(
         "{{\"peer\": \"poulpy-ckks\", \"op\": \"{}\", \"logN\": {}, \"bits\": {}, \"dnum\": {}, \"threads\": {}, \
-         \"ms_median\": {:.4}, \"ms_min\": {:.4}}}",
-        line.op, line.log_n, line.bits, line.digits, line.threads, times[times.len() / 2], times[0]
+         \"ms_median\": {:.4}, \"ms_min\": {:.4}, \"cpu_ms\": {processor:.4}}}",
+        line.op,
+        line.log_n,
+        line.bits,
+        line.digits,
+        line.threads,
+        times[times.len() / 2],
+        times[0]
     );
+}
+
+/// Processor time of all threads of this process so far; 0 where the system does not tell.
+fn processor_nanoseconds() -> u64 {
+    let of_thread = |task: std::io::Result<std::fs::DirEntry>| -> Option<u64> {
+        let line = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").ok();
+    tasks.map_or(0, |tasks| tasks.filter_map(of_thread).sum())
 }
 
 fn measure<BE>(log_n: u32, threads: usize, repeats: usize)
@@ -89,7 +108,16 @@ where
     let values: Vec<f64> = (0..params.n).map(|i| ((i * 37) % 101) as f64 / 101.0 - 0.5).collect();
     let mut encrypt = || {
         let prec = params.prec();
-        ckks_encrypt_coeffs(&params, &module, &host, &prepared, params.k, &values, prec, &mut scratch.borrow())
+        ckks_encrypt_coeffs(
+            &params,
+            &module,
+            &host,
+            &prepared,
+            params.k,
+            &values,
+            prec,
+            &mut scratch.borrow(),
+        )
     };
     let (a, b) = (encrypt(), encrypt());
     let line = |op| Line {
@@ -104,14 +132,18 @@ where
     let bytes = module.ckks_rotate_tmp_bytes(&a, &params.atk_layout());
     let mut arena = ScratchOwned::<BE>::alloc(bytes);
     timed(&line("rotate"), repeats, || {
-        module.ckks_rotate_into(1, &mut rotated, &a, &keys, &mut arena.borrow()).expect("it rotates");
+        module
+            .ckks_rotate_into(1, &mut rotated, &a, &keys, &mut arena.borrow())
+            .expect("it rotates");
     });
     let mut product = alloc_ct(&params, &module, params.k - scale);
     let bytes = module.ckks_mul_tmp_bytes(&product, &a, &b, &relinearisation);
     let mut arena = ScratchOwned::<BE>::alloc(bytes);
     timed(&line("mul_cc_relin_rescale"), repeats, || {
         let mut arena = arena.borrow();
-        module.ckks_mul_into(&mut product, &a, &b, &relinearisation, &mut arena).expect("it multiplies");
+        module
+            .ckks_mul_into(&mut product, &a, &b, &relinearisation, &mut arena)
+            .expect("it multiplies");
     });
 }
 
