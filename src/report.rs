@@ -172,9 +172,9 @@ pub struct Calibration {
     pub rows: usize,
 }
 
-/// What `infer` prints.
+/// What is known of a plan without running it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct InferReport {
+pub struct Summary {
     /// Name of the model.
     pub model: String,
     /// Parameters.
@@ -185,12 +185,37 @@ pub struct InferReport {
     pub depth: usize,
     /// Evaluation keys.
     pub keys: Keys,
-    /// Times.
-    pub time_s: Times,
     /// What the cost model foresaw for one evaluation.
     pub predicted_evaluate_s: Option<f64>,
     /// What the compiler foresaw as precision.
     pub predicted_bits: Option<f64>,
+}
+
+impl Summary {
+    /// What there is to say about `plan` under its `params`.
+    #[must_use]
+    pub fn new(plan: &Plan, params: &Parameters) -> Self {
+        let program = plan.program();
+        Self {
+            model: plan.client().model.name.clone(),
+            params: Params::new(params),
+            counts: Counts::of_program(program),
+            depth: depth(plan),
+            keys: Keys::of(plan, params),
+            predicted_evaluate_s: program.report.predicted_evaluate_s,
+            predicted_bits: program.report.predicted_bits,
+        }
+    }
+}
+
+/// What `infer` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct InferReport {
+    /// What is known of the plan beforehand.
+    #[serde(flatten)]
+    pub plan: Summary,
+    /// Times.
+    pub time_s: Times,
     /// Most memory the process has used.
     pub peak_rss_bytes: Option<u64>,
     /// Threads.
@@ -220,22 +245,11 @@ pub struct InferReport {
 /// What `compile` and `explain` print about a plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlanReport {
-    /// Name of the model.
-    pub model: String,
+    /// What the report of an inference says of it, too.
+    #[serde(flatten)]
+    pub plan: Summary,
     /// BLAKE3 of the model file.
     pub model_hash: String,
-    /// Parameters.
-    pub params: Params,
-    /// Operations of one evaluation.
-    pub counts: Counts,
-    /// Levels from the input to the lowest result.
-    pub depth: usize,
-    /// Evaluation keys.
-    pub keys: Keys,
-    /// What the cost model foresaw for one evaluation.
-    pub predicted_evaluate_s: Option<f64>,
-    /// What the compiler foresaw as precision.
-    pub predicted_bits: Option<f64>,
     /// Bytes of the compressed constants.
     pub constant_bytes: u64,
     /// Constant vectors.
@@ -290,14 +304,8 @@ impl PlanReport {
             }
         }
         Self {
-            model: plan.client().model.name.clone(),
+            plan: Summary::new(plan, params),
             model_hash: plan.client().model.hash.clone(),
-            params: Params::new(params),
-            counts: Counts::of_program(program),
-            depth: depth(plan),
-            keys: Keys::of(plan, params),
-            predicted_evaluate_s: program.report.predicted_evaluate_s,
-            predicted_bits: program.report.predicted_bits,
             constant_bytes: plan.constants().compressed_bytes(),
             constants: plan.constants().len(),
             peak_ciphertexts: schedule.peak_registers(),
@@ -307,8 +315,7 @@ impl PlanReport {
 }
 
 /// Levels from the highest input to the lowest result.
-#[must_use]
-pub fn depth(plan: &Plan) -> usize {
+fn depth(plan: &Plan) -> usize {
     let inputs = plan.client().inputs.iter().map(|port| port.level);
     let outputs = plan.program().outputs.iter().flatten();
     let lowest = outputs.map(|register| plan.types()[register.index()].level).min();

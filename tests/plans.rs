@@ -7,7 +7,7 @@ use aphelion::driver::Silent;
 use aphelion::driver::compile::{Compilation, compile};
 use aphelion::driver::data::{load_samples, rows};
 use aphelion::driver::model::Model;
-use aphelion::report::PlanReport;
+use aphelion::report::{PlanReport, Summary};
 use aphelion_ir::text::print_canonical;
 use aphelion_passes::PassCx;
 use aphelion_passes::pipeline::AnyGraph;
@@ -78,7 +78,7 @@ fn snapshot(name: &str, data: &str) -> Compiled {
     insta::assert_snapshot!(format!("{name}_slot"), compiled.slot);
     insta::assert_snapshot!(format!("{name}_ckks"), compiled.ckks);
     insta::assert_snapshot!(format!("{name}_report"), json);
-    insta::assert_snapshot!(format!("{name}_figures"), figures(&report));
+    insta::assert_snapshot!(format!("{name}_figures"), figures(&report.plan));
     compiled
 }
 
@@ -89,7 +89,7 @@ fn report(compiled: &Compiled) -> PlanReport {
 }
 
 /// What makes a plan better or worse, in few lines: a snapshot for models whose programs are too long for one, too.
-fn figures(report: &PlanReport) -> String {
+fn figures(report: &Summary) -> String {
     let (params, counts) = (&report.params, &report.counts);
     let lines = [
         ("ring", format!("2^{}", params.log_n)),

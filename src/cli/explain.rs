@@ -58,7 +58,7 @@ impl Explain {
 
 /// The report as tables.
 pub(super) fn text(report: &PlanReport) -> String {
-    let params = &report.params;
+    let params = &report.plan.params;
     let security = match (params.secure, params.security_bits) {
         (true, Some(bits)) => format!("{bits:.0} bits"),
         (true, None) => "at least 128 bits".to_string(),
@@ -67,11 +67,11 @@ pub(super) fn text(report: &PlanReport) -> String {
             optional(bits.map(f64::round))
         ),
     };
-    let counts = &report.counts;
+    let counts = &report.plan.counts;
     let mut text = pairs(&[
-        ("model", report.model.clone()),
+        ("model", report.plan.model.clone()),
         ("ring degree", format!("2^{}", params.log_n)),
-        ("levels", format!("{} (depth {})", params.levels, report.depth)),
+        ("levels", format!("{} (depth {})", params.levels, report.plan.depth)),
         (
             "modulus",
             format!(
@@ -82,7 +82,7 @@ pub(super) fn text(report: &PlanReport) -> String {
         ("security", security),
         (
             "evaluation keys",
-            format!("{}, {}", report.keys.count, bytes(report.keys.bytes)),
+            format!("{}, {}", report.plan.keys.count, bytes(report.plan.keys.bytes)),
         ),
         (
             "constants",
@@ -103,10 +103,13 @@ pub(super) fn text(report: &PlanReport) -> String {
         ),
         ("rescales", counts.rescales.to_string()),
         ("bootstraps", counts.bootstraps.to_string()),
-        ("predicted time", optional(report.predicted_evaluate_s.map(seconds))),
+        (
+            "predicted time",
+            optional(report.plan.predicted_evaluate_s.map(seconds)),
+        ),
         (
             "predicted precision",
-            optional(report.predicted_bits.map(|bits| format!("{bits:.1} bits"))),
+            optional(report.plan.predicted_bits.map(|bits| format!("{bits:.1} bits"))),
         ),
     ]);
     text.push('\n');

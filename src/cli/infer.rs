@@ -116,9 +116,9 @@ impl Infer {
 }
 
 fn text(report: &InferReport) -> String {
-    let (params, counts, time) = (&report.params, &report.counts, &report.time_s);
+    let (params, counts, time) = (&report.plan.params, &report.plan.counts, &report.time_s);
     let mut lines = pairs(&[
-        ("model", report.model.clone()),
+        ("model", report.plan.model.clone()),
         (
             "parameters",
             format!(
@@ -147,7 +147,7 @@ fn text(report: &InferReport) -> String {
         ),
         (
             "evaluation keys",
-            format!("{}, {}", report.keys.count, bytes(report.keys.bytes)),
+            format!("{}, {}", report.plan.keys.count, bytes(report.plan.keys.bytes)),
         ),
         (
             "time",
@@ -158,7 +158,7 @@ fn text(report: &InferReport) -> String {
                 seconds(time.encode),
                 seconds(time.encrypt),
                 seconds(time.evaluate),
-                optional(report.predicted_evaluate_s.map(seconds)),
+                optional(report.plan.predicted_evaluate_s.map(seconds)),
                 seconds(time.decrypt)
             ),
         ),
@@ -180,7 +180,7 @@ fn text(report: &InferReport) -> String {
                 report.error.max_abs,
                 report.error.mean_abs,
                 report.error.bits,
-                optional(report.predicted_bits.map(|bits| format!("{bits:.1}")))
+                optional(report.plan.predicted_bits.map(|bits| format!("{bits:.1}")))
             ),
         ),
         (

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use aphelion_ir::nn::Interpreter;
 use aphelion_runtime::client::Client;
 use aphelion_runtime::exec::{Profile, Server};
-use aphelion_runtime::plan::Counts;
 use aphelion_runtime::ring::SecretRng;
 
 use super::compile::Compilation;
@@ -16,7 +15,7 @@ use super::metrics::{Decision, accuracy, agreement, error_stats, median};
 use super::model::Model;
 use super::observer::Observer;
 use super::roles::{server_options, timed};
-use crate::report::{Calibration, InferReport, Keys, Memory, Params, Times, depth};
+use crate::report::{Calibration, InferReport, Memory, Summary, Times};
 
 /// Results of an encrypted inference.
 pub struct Inference {
@@ -120,14 +119,8 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
         .last()
         .map_or(Vec::new(), |profile| profile.by_origin(plan.program()));
     let report = InferReport {
-        model: plan.client().model.name.clone(),
-        params: Params::new(client.params()),
-        counts: Counts::of_program(plan.program()),
-        depth: depth(plan),
-        keys: Keys::of(plan, client.params()),
+        plan: Summary::new(plan, client.params()),
         time_s: times,
-        predicted_evaluate_s: plan.program().report.predicted_evaluate_s,
-        predicted_bits: plan.program().report.predicted_bits,
         peak_rss_bytes: peak_rss_bytes(),
         threads: rayon::current_num_threads(),
         error: error_stats(&all(&outputs), &all(&clear)),

@@ -178,7 +178,7 @@ impl<'a> Analysis<'a> {
 
     /// A predicted time, or a share where the plan predicts no time.
     pub(super) fn quantity(&self, predicted: f64) -> String {
-        match self.report.predicted_evaluate_s {
+        match self.report.plan.predicted_evaluate_s {
             Some(_) => crate::units::seconds(predicted),
             None => format!("{:.1} %", 100.0 * predicted),
         }

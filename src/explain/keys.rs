@@ -43,8 +43,8 @@ pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
         page,
         "<section><h2>Evaluation keys</h2><p>{} keys, {} as they are sent and stored, with seeds in place of their random halves; \
          twice that in the server's memory. A key made for a lower level is smaller.</p>",
-        analysis.report.keys.count,
-        bytes(analysis.report.keys.bytes)
+        analysis.report.plan.keys.count,
+        bytes(analysis.report.plan.keys.bytes)
     );
     draw(page, &columns);
     page.push_str("<table><tbody>");

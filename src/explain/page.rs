@@ -11,7 +11,7 @@ use crate::units::{bytes, seconds};
 #[must_use]
 pub fn html(analysis: &Analysis<'_>) -> String {
     let mut page = String::new();
-    let name = escape(&analysis.report.model);
+    let name = escape(&analysis.report.plan.model);
     let _ = write!(
         page,
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -36,7 +36,7 @@ pub fn html(analysis: &Analysis<'_>) -> String {
 }
 
 fn tiles(page: &mut String, analysis: &Analysis<'_>) {
-    let report = &analysis.report;
+    let (all, report) = (&analysis.report, &analysis.report.plan);
     let counts = &report.counts;
     let predicted = report.predicted_evaluate_s.map_or_else(|| "unknown".into(), seconds);
     let time = match &analysis.measured {
@@ -85,8 +85,8 @@ fn tiles(page: &mut String, analysis: &Analysis<'_>) {
         ),
         (
             "ciphertexts alive",
-            report.peak_ciphertexts.to_string(),
-            format!("{} of weights in the plan", bytes(report.constant_bytes)),
+            all.peak_ciphertexts.to_string(),
+            format!("{} of weights in the plan", bytes(all.constant_bytes)),
         ),
     ];
     page.push_str("<div class=\"tiles\">");

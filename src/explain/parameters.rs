@@ -13,7 +13,7 @@ const TOP: f64 = 8.0;
 const BAR: f64 = 28.0;
 
 pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
-    let params = &analysis.report.params;
+    let params = &analysis.report.plan.params;
     page.push_str("<section><h2>Parameters and security</h2>");
     if !params.secure {
         page.push_str("<p class=\"warning\">No security was demanded of these parameters: they protect nothing.</p>");

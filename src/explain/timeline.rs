@@ -26,7 +26,7 @@ struct Block {
 }
 
 pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
-    let n_bootstraps = analysis.report.counts.bootstraps;
+    let n_bootstraps = analysis.report.plan.counts.bootstraps;
     page.push_str("<section><h2>Levels over time</h2><p>");
     let _ = write!(
         page,
@@ -145,7 +145,7 @@ fn draw(page: &mut String, analysis: &Analysis<'_>) {
         };
         text(page, class, x(time), BOTTOM + 17.0, &words);
     }
-    let axis = match analysis.report.predicted_evaluate_s {
+    let axis = match analysis.report.plan.predicted_evaluate_s {
         Some(_) => "predicted time",
         None => "predicted share of the time",
     };
