@@ -1,12 +1,14 @@
 //! What a server takes of memory, by use.
 //!
 //! Assumes a checked plan. Ensures figures that are exact for what is held (keys, plaintexts) and estimates, on the high side,
-//! for what comes and goes: instructions are taken to run one after the other, since large ones are parallel inside.
+//! for what comes and goes: instructions that wait for equally long chains of others are taken to run at the same time, as
+//! many as there are threads.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::schedule::Schedule;
 use crate::ckks::boot::{BootstrapPlan, Bootstrapper};
 use crate::ckks::eval::Evaluator;
 use crate::ckks::linear::LinearTransform;
@@ -15,6 +17,9 @@ use crate::ckks::polynomial::PolynomialPlan;
 use crate::error::Result;
 use crate::plan::{BootstrapKind, Counts, Op, Plan};
 use crate::ring::Basis;
+
+/// Halves that stand for one: buffers that are used again may be up to twice too large.
+const POOL_HALVES: u64 = 3;
 
 /// Bytes by use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -57,20 +62,35 @@ pub(super) struct Estimator<'a> {
 }
 
 impl Estimator<'_> {
-    /// All but the weights. `peak_ciphertexts` is what [`super::Schedule::peak_limbs`] says.
-    pub(super) fn without_weights(&self, peak_limbs: usize) -> Result<MemoryUse> {
-        let mut working = 0;
-        for instruction in &self.plan.program().instructions {
-            working = working.max(self.working(&instruction.op)?);
-        }
+    /// All but the weights.
+    pub(super) fn without_weights(&self, schedule: &Schedule) -> Result<MemoryUse> {
+        let working = self.working_at_once(schedule, rayon::current_num_threads())?;
         let diagonals = self.bootstrappers.values().map(Bootstrapper::diagonal_bytes);
         Ok(MemoryUse {
             keys: self.evaluator.keys().memory_bytes() as u64,
             bootstraps: diagonals.sum::<usize>() as u64,
             weights: 0,
-            ciphertexts: peak_limbs as u64 * self.limb_bytes(),
+            ciphertexts: schedule.peak_limbs(self.plan.types()) as u64 * self.limb_bytes(),
             working,
         })
+    }
+
+    /// The largest sum over instructions that run at the same time.
+    fn working_at_once(&self, schedule: &Schedule, threads: usize) -> Result<u64> {
+        let mut depths: Vec<usize> = Vec::new();
+        let mut by_depth: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        for (number, instruction) in self.plan.program().instructions.iter().enumerate() {
+            let producers = schedule.operands[number].iter();
+            let producers = producers.filter_map(|operand| schedule.producer(*operand));
+            let depth = producers.map(|producer| depths[producer] + 1).max().unwrap_or(0);
+            depths.push(depth);
+            by_depth.entry(depth).or_default().push(self.working(&instruction.op)?);
+        }
+        let largest = by_depth.into_values().map(|mut together| {
+            together.sort_unstable_by(|a, b| b.cmp(a));
+            together.into_iter().take(threads).sum::<u64>()
+        });
+        Ok(largest.max().unwrap_or(0) / 2 * POOL_HALVES)
     }
 
     fn params(&self) -> &Parameters {

@@ -105,7 +105,7 @@ impl Server {
             bootstrappers: &bootstrappers,
             transform_bytes,
         };
-        let mut memory = estimator.without_weights(schedule.peak_limbs(plan.types()))?;
+        let mut memory = estimator.without_weights(&schedule)?;
         let held = memory.without_weights() - memory.working;
         if held > options.memory_bytes {
             return Err(Error::NotEnoughMemory {
