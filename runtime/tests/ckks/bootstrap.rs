@@ -57,8 +57,10 @@ fn report(what: &str, plan: &BootstrapPlan, bits: [f64; 2]) {
         expected[1]
     );
     std::io::stdout().write_all(line.as_bytes()).unwrap();
+    // Diagonals of very few slots have simple values, which are encoded better than others.
+    let most = if plan.request().slots < 16 { 3.0 } else { 1.0 };
     assert!(
-        (bits[1] - expected[1]).abs() < 2.0 && bits[0] > expected[0] - 1.0,
+        (-1.0..most).contains(&(bits[1] - expected[1])) && bits[0] > expected[0] - 1.0,
         "{what}: {bits:?}, expected {expected:?}"
     );
     assert!(bits[0] > plan.request().bits, "{what}: {:.1} bits", bits[0]);

@@ -13,7 +13,7 @@ const PRODUCT: f64 = 0.45;
 /// An automorphism of one limb.
 const AUTOMORPHISM: f64 = 0.5;
 /// What a further key may save, in key switches: less is not worth its memory.
-const KEY: f64 = 0.12;
+const KEY: f64 = 0.25;
 
 /// Shape of the key switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use super::cost::SwitchShape;
 use super::eval_mod::EvalMod;
 use super::plan::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
 use super::precision::Gains;
+use super::sine::sine_error;
 use super::sketch::{MAX_LOG_PRIME, Sketch, coeffs_to_slots_costs, reduction, slots_to_coeffs_costs};
 use crate::ckks::params::SecretDistribution;
 use crate::error::{Error, Result};
@@ -51,6 +52,9 @@ impl BootstrapPlan {
                 ephemeral_weight: EPHEMERAL_WEIGHT,
                 failure_log2: FAILURE_LOG2,
             };
+            if -sine_error(log_ratio.exp2(), arcsine_degree)?[0].log2() < request.bits {
+                continue;
+            }
             let eval_mod = reduction(request, &circuit)?;
             let gains = Gains::new(&eval_mod, EPHEMERAL_WEIGHT, log_ratio.exp2());
             for secret in secrets(request) {
@@ -58,21 +62,31 @@ impl BootstrapPlan {
                     circuit.secret = secret;
                     circuit.slots_to_coeffs = to_coeffs;
                     circuit.coeffs_to_slots = to_slots;
+                    // No chain costs less than that of the least primes.
+                    circuit.log_reduction_prime = LEAST_REDUCTION_PRIME;
+                    let least =
+                        cheapest_shape(&Sketch::new(request, &circuit, &eval_mod), request, &circuit, &eval_mod);
+                    if least
+                        .zip(best.as_ref())
+                        .is_some_and(|((cost, _), (best, _))| cost >= *best)
+                    {
+                        continue;
+                    }
                     let (found, bits) = smallest_primes(request, &circuit, &eval_mod, &gains)?;
                     most_bits = most_bits.max(bits);
                     let Some((sketch, log_prime)) = found else {
                         continue;
                     };
-                    for shape in sketch.switch_shapes(request, &circuit) {
-                        let cost = cost(&sketch, request, &circuit, &eval_mod, &shape);
-                        if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                            let chosen = BootstrapCircuit {
-                                log_reduction_prime: log_prime,
-                                digits: Some(sketch.digits(&shape)),
-                                ..circuit.clone()
-                            };
-                            best = Some((cost, chosen));
-                        }
+                    let shape = cheapest_shape(&sketch, request, &circuit, &eval_mod);
+                    if let Some((cost, shape)) = shape
+                        && best.as_ref().is_none_or(|(least, _)| cost < *least)
+                    {
+                        let chosen = BootstrapCircuit {
+                            log_reduction_prime: log_prime,
+                            digits: Some(sketch.digits(&shape)),
+                            ..circuit.clone()
+                        };
+                        best = Some((cost, chosen));
                     }
                 }
             }
@@ -115,31 +129,55 @@ fn smallest_primes(
     gains: &Gains,
 ) -> Result<(Option<(Sketch, f64)>, f64)> {
     let factors = [circuit.slots_to_coeffs, circuit.coeffs_to_slots];
-    let steps = ((MAX_LOG_PRIME - LEAST_REDUCTION_PRIME) / REDUCTION_PRIME_STEP) as usize;
-    let mut most_bits = f64::NEG_INFINITY;
-    for step in 0..=steps {
-        let log_reduction_prime = MAX_LOG_PRIME - (steps - step) as f64 * REDUCTION_PRIME_STEP;
-        let circuit = BootstrapCircuit {
-            log_reduction_prime,
-            ..circuit.clone()
-        };
-        let sketch = Sketch::new(request, &circuit, eval_mod);
-        if sketch.switch_shape(request, &circuit).is_none() {
-            break;
-        }
-        let bits = sketch.precision(request, &circuit, factors, eval_mod, gains)?.bits[0];
-        most_bits = most_bits.max(bits);
-        if bits >= request.bits {
-            return Ok((Some((sketch, log_reduction_prime)), most_bits));
+    let circuit_at = |step: usize| BootstrapCircuit {
+        log_reduction_prime: MAX_LOG_PRIME - (REDUCTION_PRIME_STEPS - step) as f64,
+        ..circuit.clone()
+    };
+    let sketch_at = |step| Sketch::new(request, &circuit_at(step), eval_mod);
+    let bits_at = |step| -> Result<f64> {
+        Ok(sketch_at(step)
+            .precision(request, &circuit_at(step), factors, eval_mod, gains)?
+            .bits[0])
+    };
+    let is_secure = |step| sketch_at(step).switch_shape(request, circuit).is_some();
+    // Larger primes keep more bits, up to where no chain is secure.
+    let Some(largest) = (0..=REDUCTION_PRIME_STEPS).rev().find(|step| is_secure(*step)) else {
+        return Ok((None, f64::NEG_INFINITY));
+    };
+    let most_bits = bits_at(largest)?;
+    if most_bits < request.bits {
+        return Ok((None, most_bits));
+    }
+    let (mut low, mut high) = (0, largest);
+    while low < high {
+        let middle = (low + high) / 2;
+        if bits_at(middle)? >= request.bits {
+            high = middle;
+        } else {
+            low = middle + 1;
         }
     }
-    Ok((None, most_bits))
+    let log_prime = circuit_at(high).log_reduction_prime;
+    Ok((Some((sketch_at(high), log_prime)), most_bits))
+}
+
+/// The digits of least cost, where any are secure.
+fn cheapest_shape(
+    sketch: &Sketch,
+    request: &BootstrapRequest,
+    circuit: &BootstrapCircuit,
+    eval_mod: &EvalMod,
+) -> Option<(f64, SwitchShape)> {
+    let shapes = sketch.switch_shapes(request, circuit).into_iter();
+    shapes
+        .map(|shape| (cost(sketch, request, circuit, eval_mod, &shape), shape))
+        .min_by(|(a, _), (b, _)| a.total_cmp(b))
 }
 
 /// Least log2 of a prime of the reduction to try.
-const LEAST_REDUCTION_PRIME: f64 = 36.3;
-/// Distance between those tried.
-const REDUCTION_PRIME_STEP: f64 = 1.0;
+const LEAST_REDUCTION_PRIME: f64 = MAX_LOG_PRIME - REDUCTION_PRIME_STEPS as f64;
+/// Sizes tried besides, a bit apart.
+const REDUCTION_PRIME_STEPS: usize = 13;
 
 /// Work of one bootstrap, in transforms of one limb.
 fn cost(

@@ -62,8 +62,6 @@ pub(super) struct NoiseInputs<'a> {
     pub ratio: f64,
     /// Largest and mean error of the sine, relative to the largest message.
     pub sine_error: [f64; 2],
-    /// Error of the cosine's series, after the double angles.
-    pub tolerance: f64,
 }
 
 /// Noise of a part of a bootstrap, as the result shows it.
@@ -96,6 +94,8 @@ pub(super) struct Gains {
 struct Case {
     /// How often it occurs.
     probability: f64,
+    /// What the cosine's series gets wrong here.
+    series_error: f64,
     /// With respect to the input.
     input: f64,
     /// Sums over all values at a depth.
@@ -114,8 +114,12 @@ impl Gains {
             .map(|(multiple, message)| {
                 let y = (message / ratio + multiple as f64 - 0.25) / eval_mod.width();
                 let tape = Tape::record(eval_mod, y);
+                let sine = (TAU * message / ratio).sin();
+                let exact = eval_mod.arcsine().map_or(sine, |plan| plan.polynomial().evaluate(sine));
+                let found = tape.values.last().copied().unwrap_or(y);
                 Case {
                     probability: density(multiple) / total / SAMPLES.len() as f64,
+                    series_error: found - exact,
                     ..tape.gains(eval_mod.depth())
                 }
             })
@@ -211,6 +215,7 @@ impl Tape {
         }
         Case {
             probability: 0.0,
+            series_error: 0.0,
             input: slopes[0].powi(2),
             by_depth,
         }
@@ -220,6 +225,8 @@ impl Tape {
 /// What to expect.
 pub(super) fn precision(inputs: &NoiseInputs, gains: &Gains) -> Precision {
     let n = f64::from(inputs.log_n).exp2();
+    // A sparsely packed message is the mean of its repetitions, whose noise is independent.
+    let spread = 2.0 * inputs.reduced_slots as f64;
     let squared = |log2: f64| (2.0 * log2).exp2();
     // Variances of one coefficient: of a division's two roundings, and of a key switch without them.
     let rounding = |weight: usize| (1.0 + weight as f64) / 12.0;
@@ -251,19 +258,19 @@ pub(super) fn precision(inputs: &NoiseInputs, gains: &Gains) -> Precision {
     for factor in inputs.coeffs_to_slots {
         left -= factor.stages;
         let after = (left as f64).exp2();
-        input += 2.0 * n * divided / after / squared(factor.log_scale);
+        input += 2.0 * spread * divided / after / squared(factor.log_scale);
         // Twice 2^stages diagonals, on slots larger than the result's by half of all stages to come.
         let diagonals = (2.0 * factor.stages as f64 + 1.0).exp2();
         input += diagonals * encoded(inputs.reduced_slots, factor.log_plain) * power;
     }
     // The conjugation.
-    input += n / 2.0 * (divided + switched) / squared(inputs.log_scales[0]);
+    input += spread / 2.0 * (divided + switched) / squared(inputs.log_scales[0]);
 
     // The reduction, and the product with masks after it.
     let relative: Vec<f64> = inputs
         .log_scales
         .iter()
-        .map(|log_scale| n / 2.0 * (divided + switched / 64.0) / squared(*log_scale))
+        .map(|log_scale| spread / 2.0 * (divided + switched / 64.0) / squared(*log_scale))
         .collect();
     let unit = inputs.ratio / TAU;
     let reduction = |case: &Case| -> f64 {
@@ -272,12 +279,13 @@ pub(super) fn precision(inputs: &NoiseInputs, gains: &Gains) -> Precision {
             .iter()
             .zip(&relative)
             .map(|(gain, variance)| gain * variance);
-        unit.powi(2) * (terms.sum::<f64>() + inputs.tolerance.powi(2))
+        unit.powi(2) * (terms.sum::<f64>() + case.series_error.powi(2))
     };
     let merge = inputs.merge.map_or(0.0, |[log_scale, log_plain]| {
-        n * (divided + switched) / 2.0 / squared(log_scale)
-            + 2.0 * encoded(inputs.reduced_slots, log_plain)
-            + n / 2.0 * divided / squared(inputs.log_scale)
+        spread / 2.0 * (divided + switched) / squared(log_scale)
+            // Of a mask every other coefficient is zero, and of the message the mean square a third.
+            + 2.0 * encoded(inputs.reduced_slots, log_plain) / 6.0
+            + spread / 2.0 * divided / squared(inputs.log_scale)
     });
 
     let constant = before + raising + merge;
@@ -328,7 +336,7 @@ fn worst_of(mixture: &[(f64, f64)], count: f64) -> f64 {
     };
     let largest = mixture.iter().map(|(_, deviation)| *deviation).fold(0.0, f64::max);
     let (mut low, mut high) = (0.0, 20.0 * largest);
-    for _ in 0..60 {
+    for _ in 0..30 {
         let middle = (low + high) / 2.0;
         if beyond(middle) > SLOTS_BEYOND {
             low = middle;
@@ -344,4 +352,37 @@ fn worst_of(mixture: &[(f64, f64)], count: f64) -> f64 {
 fn tail(bound: f64) -> f64 {
     let density = (-bound * bound / 2.0).exp() / TAU.sqrt();
     2.0 * density / (0.661 * bound + 0.339 * (bound * bound + 5.51).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_input_is_magnified_by_the_slope_of_the_sine() {
+        let (reach, ratio) = (9, 64.0);
+        for doublings in [0, 2] {
+            let eval_mod = EvalMod::new(reach, ratio, doublings, 5, 1e-9).unwrap();
+            let slope = TAU * eval_mod.width();
+            let gains = Gains::new(&eval_mod, 16, ratio);
+            let total: f64 = gains.cases.iter().map(|case| case.probability).sum();
+            assert!((total - 1.0).abs() < 1e-9);
+            for case in &gains.cases {
+                assert!((case.input.sqrt() / slope - 1.0).abs() < 1e-2, "{}", case.input.sqrt());
+                assert_eq!(case.by_depth.len(), eval_mod.depth() + 1);
+                assert!(case.by_depth[eval_mod.depth()] == 1.0 && case.by_depth[0] == 0.0);
+                assert!(case.by_depth[1..].iter().all(|gain| *gain > 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn the_worst_of_many_lies_in_the_tail() {
+        // Two-sided tails of the Gaussian distribution: 5 % beyond 1.96, 1e-4 beyond 3.8906.
+        assert!((tail(1.96) - 0.05).abs() < 5e-4);
+        assert!((worst_of(&[(1.0, 1.0)], SLOTS_BEYOND * 1e4) - 3.8906).abs() < 5e-3);
+        // The part of larger noise decides.
+        let mixed = worst_of(&[(0.9, 1.0), (0.1, 3.0)], SLOTS_BEYOND * 1e5);
+        assert!((mixed / 3.0 - 3.8906).abs() < 5e-3);
+    }
 }

@@ -189,7 +189,6 @@ impl Sketch {
                 width: eval_mod.width(),
                 ratio: circuit.log_ratio.exp2(),
                 sine_error: sine_error(circuit.log_ratio.exp2(), circuit.arcsine_degree)?,
-                tolerance: tolerance(request, circuit),
             },
             gains,
         ))
