@@ -86,7 +86,13 @@ fn operations(run: &Run, backend: Backend) {
         let rows: Vec<&[u64]> = x.limbs().take(p_count + 1).collect();
         let mut converted = y.clone();
         let mut outs: Vec<(usize, &mut [u64])> = converted.limbs_mut().enumerate().skip(p_count).collect();
-        time("base_conversion", &mut || converter.convert(&rows, &mut outs));
+        time("base_conversion", &mut || {
+            for start in (0..ring.n()).step_by(512) {
+                for (target, out) in &mut outs {
+                    converter.convert(&rows, *target, out, start..start + 512);
+                }
+            }
+        });
         time("decompose", &mut || drop(black_box(ring.decompose(&x_q, p_count))));
         let digit_count = q_count.div_ceil(p_count);
         let key: Vec<Poly> = (0..2 * digit_count as u8)

@@ -9,19 +9,13 @@
 //! Source: Halevi, Polyakov, Shoup, "An improved RNS variant of the BFV homomorphic encryption scheme", CT-RSA 2019, section 2.2.
 //!         With one source, `y_0 = x`, the centred representative is exact and no quotients are kept.
 //! Cost:   per coefficient, k products by constants once ([`BaseConverter::scale`]), then (k + 1) multiply-adds and one reduction
-//!         per target ([`BaseConverter::convert`]). Several targets are made together, tile by tile, so that a tile of scaled
-//!         sources is read once for all of them; few enough that the transforms which follow find them in cache.
+//!         per target ([`BaseConverter::convert`]). `fused` runs it with the transforms around it.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
 use super::Backend;
 use super::kernels::{self, ConversionSource};
 use super::modulus::{Modulus, ShoupFactor};
-
-/// Columns of one tile: eight rows of them fit the first-level cache.
-const TILE: usize = 512;
-/// Columns of one parallel task of the scaling.
-const TASK: usize = 4096;
 
 /// How many limbs to convert, transform and finish together, for a conversion from `sources` primes: more limbs share the
 /// reading of the sources, fewer stay in the second-level cache.
@@ -107,53 +101,31 @@ impl BaseConverter {
         self.targets[target].product_inverse
     }
 
-    /// First half: scales the source limbs (coefficients) in place to `y_0..y_{k-1}` and writes the quotients v. Parallel.
+    /// First half: scales source limbs (coefficients, any columns) in place to `y_0..y_{k-1}` and writes the quotients v.
     ///
     /// Requires: `limbs[i]` in [0, b_i).   Ensures: `limbs[i]` in [0, b_i), quotients in [0, k]; with one source, nothing changes.
-    pub fn scale(&self, limbs: Vec<&mut [u64]>, quotients: &mut [u64]) {
+    pub fn scale(&self, limbs: &mut [&mut [u64]], quotients: &mut [u64]) {
         assert_eq!(limbs.len(), self.sources.len());
         assert!(limbs.iter().all(|limb| limb.len() == quotients.len()));
-        if limbs.len() == 1 {
-            return;
+        if limbs.len() > 1 {
+            kernels::scale_and_round(self.backend, &self.sources, limbs, quotients);
         }
-        let width = TASK.min(quotients.len());
-        let columns = columns_of(limbs.into_iter().map(|limb| limb.chunks_mut(width)));
-        columns
-            .into_par_iter()
-            .zip(quotients.par_chunks_mut(width))
-            .for_each(|(mut limbs, quotients)| {
-                kernels::scale_and_round(self.backend, &self.sources, &mut limbs, quotients);
-            });
     }
 
-    /// Second half: the limbs of some targets, coefficients, from the rows `y_0..y_{k-1}, v` made by [`Self::scale`]. `outs` has
-    /// target indices with the limbs to write. Serial.
+    /// Second half: some columns of one target's limb, coefficients, from the rows `y_0..y_{k-1}, v` made by [`Self::scale`].
+    /// Columns in whole runs of 32.
     ///
-    /// Ensures: limbs in [0, t), the centred representative (see the module).
+    /// Ensures: words in [0, t), the centred representative (see the module).
     /// Why:     y_i < 2^50 and v <= k: the sum of k + 1 products below 2^100 fits the kernels' accumulators.
-    pub fn convert(&self, rows: &[&[u64]], outs: &mut [(usize, &mut [u64])]) {
+    pub fn convert(&self, rows: &[&[u64]], target: usize, out: &mut [u64], columns: Range<usize>) {
         assert_eq!(rows.len(), self.sources.len() + 1);
-        let n = rows[0].len();
-        assert!(rows.iter().all(|row| row.len() == n) && outs.iter().all(|(_, out)| out.len() == n));
-        if let [source] = self.sources.as_slice() {
-            for (target, out) in outs {
-                kernels::lift(
-                    self.backend,
-                    &self.targets[*target].modulus,
-                    out,
-                    rows[0],
-                    &source.modulus,
-                );
+        let Target { modulus, weights, .. } = &self.targets[target];
+        match self.sources.as_slice() {
+            [source] => {
+                let (out, x) = (&mut out[columns.clone()], &rows[0][columns]);
+                kernels::lift(self.backend, modulus, out, x, &source.modulus);
             }
-            return;
-        }
-        let tile = TILE.min(n);
-        for start in (0..n).step_by(tile) {
-            let rows: Vec<&[u64]> = rows.iter().map(|row| &row[start..][..tile]).collect();
-            for (target, out) in outs.iter_mut() {
-                let Target { modulus, weights, .. } = &self.targets[*target];
-                kernels::weighted_sum(self.backend, modulus, &mut out[start..][..tile], &rows, weights);
-            }
+            _ => kernels::weighted_sum(self.backend, modulus, out, rows, weights, columns),
         }
     }
 }

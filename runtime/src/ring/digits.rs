@@ -11,15 +11,13 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::convert::{columns_of, limbs_per_group};
-use super::{AlignedBuffer, BaseConverter, Basis, CompactLimb, Domain, Evaluations, Poly, RingContext, kernels};
+use super::rows::{Rows, balanced_groups, convert_and_start, scale, scaling_tasks};
+use super::{BaseConverter, Basis, CompactLimb, Domain, Evaluations, Poly, RingContext, kernels};
 
 /// All digits of one polynomial, ready to be converted to any prime.
 struct Digits<'a> {
-    evaluations: &'a Poly,
-    /// Coefficients, scaled for conversion in place.
-    scaled: Poly,
-    /// One row of rounded quotients per digit.
-    quotients: AlignedBuffer,
+    /// Of each digit its limbs' coefficients, scaled for conversion, and a row of rounded quotients.
+    scaled: Rows<'a>,
     digits: Vec<Digit>,
     /// `q_0..q_l` and the special primes.
     basis: Basis,
@@ -36,7 +34,7 @@ impl<'a> Digits<'a> {
         assert_eq!(x.domain(), Domain::Eval);
         assert!(!x.basis().special && digit_limbs > 0);
         let ring = x.ring();
-        let (n, limb_count) = (ring.n(), x.basis().q_limbs);
+        let limb_count = x.basis().q_limbs;
         let basis = Basis {
             special: true,
             ..x.basis()
@@ -50,42 +48,56 @@ impl<'a> Digits<'a> {
                 limbs,
             })
             .collect();
-        let mut scaled = x.coefficients();
-        let mut quotients = ring.pool().take(digits.len() * n);
-        for ((digit, limbs), quotients) in digits
-            .iter()
-            .zip(scaled.data_mut().chunks_mut(digit_limbs * n))
-            .zip(quotients.chunks_exact_mut(n))
-        {
-            digit.converter.scale(limbs.chunks_exact_mut(n).collect(), quotients);
+        let mut scaled = Rows::take(ring, limb_count + digits.len());
+        let mut rows: Vec<Vec<&mut [u64]>> = Vec::with_capacity(digits.len());
+        let mut remaining = scaled.iter_mut();
+        for digit in &digits {
+            rows.push(remaining.by_ref().take(digit.limbs.len() + 1).collect());
         }
-        Self {
-            evaluations: x,
-            scaled,
-            quotients,
-            digits,
-            basis,
-        }
+        let limbs = rows
+            .iter_mut()
+            .zip(&digits)
+            .flat_map(|(rows, digit)| rows.iter_mut().zip(digit.limbs.clone()));
+        limbs.collect::<Vec<_>>().into_par_iter().for_each(|(values, limb)| {
+            values.copy_from_slice(x.limb(limb));
+            ring.table(targets[limb]).inverse(values);
+        });
+        let tasks: Vec<_> = rows
+            .into_iter()
+            .zip(&digits)
+            .flat_map(|(rows, digit)| {
+                let tasks = scaling_tasks(rows.into_iter());
+                tasks.into_iter().map(|task| (&*digit.converter, task))
+            })
+            .collect();
+        tasks
+            .into_par_iter()
+            .for_each(|(converter, columns)| scale(converter, columns));
+        drop(remaining);
+        Self { scaled, digits, basis }
     }
 
-    /// Digit `d` in evaluation form at the limbs that `outs` names, written there. The digit's own limbs are not asked for.
-    fn raise(&self, d: usize, outs: &mut [(usize, &mut [u64])]) {
-        let ring = self.scaled.ring();
-        let digit = &self.digits[d];
-        let mut rows: Vec<&[u64]> = digit.limbs.clone().map(|limb| self.scaled.limb(limb)).collect();
-        rows.push(&self.quotients[d * ring.n()..][..ring.n()]);
-        digit.converter.convert(&rows, outs);
-        for (limb, values) in outs {
-            ring.table(ring.prime_index(self.basis, *limb)).forward(values);
-        }
+    /// Of each digit the rows to convert from.
+    fn rows(&self) -> Vec<Vec<&[u64]>> {
+        let mut rows = self.scaled.iter();
+        let digits = self.digits.iter();
+        digits
+            .map(|digit| rows.by_ref().take(digit.limbs.len() + 1).collect())
+            .collect()
+    }
+
+    /// Limbs of digit `d` with the first pass of their transforms done; see [`convert_and_start`]. The digit's own limbs are
+    /// not asked for.
+    fn start<'b>(&self, d: usize, rows: &[&[u64]], outs: impl Iterator<Item = (usize, &'b mut [u64])>) {
+        let ring = self.scaled.ring;
+        let mut outs: Vec<_> = outs
+            .map(|(limb, out)| (limb, ring.prime_index(self.basis, limb), out))
+            .collect();
+        convert_and_start(ring, &self.digits[d].converter, rows, &mut outs);
     }
 
     fn is_own(&self, d: usize, limb: usize) -> bool {
         self.digits[d].limbs.contains(&limb)
-    }
-
-    fn recycle(self) {
-        self.evaluations.ring().pool().give(self.quotients);
     }
 }
 
@@ -94,21 +106,29 @@ impl RingContext {
     /// single key, [`Self::key_products`] does not write them to memory.
     pub fn decompose(self: &Arc<Self>, x: &Poly, digit_limbs: usize) -> Vec<Poly> {
         let digits = Digits::new(x, digit_limbs);
-        let group = limbs_per_group(digit_limbs);
+        let rows = digits.rows();
         let raise = |d: usize| {
             let mut out = Poly::uninit(self, digits.basis, Domain::Eval);
-            let (own, mut others): (Vec<_>, Vec<_>) = out
+            let (own, others): (Vec<_>, Vec<_>) = out
                 .limbs_mut()
                 .enumerate()
                 .partition(|&(limb, _)| digits.is_own(d, limb));
-            others.par_chunks_mut(group).for_each(|outs| digits.raise(d, outs));
+            balanced_groups(others, limbs_per_group(digit_limbs))
+                .into_par_iter()
+                .for_each(|mut outs| {
+                    digits.start(d, &rows[d], outs.iter_mut().map(|(limb, out)| (*limb, &mut **out)));
+                    for (limb, out) in outs {
+                        let table = self.table(self.prime_index(digits.basis, limb));
+                        for (part, values) in out.chunks_exact_mut(self.part()).enumerate() {
+                            table.forward_below(part, values);
+                        }
+                    }
+                });
             own.into_iter()
                 .for_each(|(limb, values)| values.copy_from_slice(x.limb(limb)));
             out
         };
-        let raised = (0..digits.digits.len()).map(raise).collect();
-        digits.recycle();
-        raised
+        (0..digits.digits.len()).map(raise).collect()
     }
 
     /// `sum_d digit_d(x) * key[d][o]` for each o, over `q_0..q_l` and the special primes: what [`Self::decompose`] and
@@ -128,52 +148,56 @@ impl RingContext {
             key.len()
         );
         let mut outs = std::array::from_fn(|_| Poly::uninit(self, digits.basis, Domain::Eval));
-        let mut tasks: Vec<(usize, Vec<&mut [u64]>)> = columns_of(outs.iter_mut().map(|out| out.limbs_mut()))
+        let tasks: Vec<(usize, Vec<&mut [u64]>)> = columns_of(outs.iter_mut().map(|out| out.limbs_mut()))
             .into_iter()
             .enumerate()
             .collect();
-        let run = |limbs: &mut [(usize, Vec<&mut [u64]>)]| {
-            let n = self.n();
-            let mut raised = self.pool().take(digit_count * limbs.len() * n);
-            for (d, raised) in raised.chunks_exact_mut(limbs.len() * n).enumerate() {
-                let mut missing: Vec<(usize, &mut [u64])> = limbs
+        let rows = digits.rows();
+        let run = |mut limbs: Vec<(usize, Vec<&mut [u64]>)>| {
+            let (n, part) = (self.n(), self.part());
+            let mut raised = Rows::take(self, digit_count * limbs.len());
+            let mut raised: Vec<&mut [u64]> = raised.iter_mut().collect();
+            for (d, raised) in raised.chunks_exact_mut(limbs.len()).enumerate() {
+                let outs = limbs
                     .iter()
-                    .map(|&(limb, _)| limb)
-                    .zip(raised.chunks_exact_mut(n))
-                    .filter(|&(limb, _)| !digits.is_own(d, limb))
-                    .collect();
-                digits.raise(d, &mut missing);
+                    .map(|(limb, _)| *limb)
+                    .zip(raised.iter_mut().map(|row| &mut **row));
+                digits.start(d, &rows[d], outs.filter(|(limb, _)| !digits.is_own(d, *limb)));
             }
             let limb_count = limbs.len();
             for (position, (limb, outs)) in limbs.iter_mut().enumerate() {
                 let prime = self.prime_index(digits.basis, *limb);
-                let digit = |d: usize| {
-                    CompactLimb::dense(match digits.is_own(d, *limb) {
-                        true => x.limb(*limb),
-                        false => &raised[(d * limb_count + position) * n..][..n],
-                    })
-                };
-                let digit_values: Vec<CompactLimb> = (0..digit_count).map(digit).collect();
                 let key_values: Vec<[&[u64]; OUTS]> = key[..digit_count]
                     .iter()
                     .map(|polys| polys.map(|poly| poly.limb_of_prime(prime)))
                     .collect();
-                if let Ok(outs) = <[&mut [u64]; OUTS]>::try_from(std::mem::take(outs)) {
-                    kernels::inner_products(
-                        self.backend(),
-                        self.modulus(prime),
-                        outs,
-                        &digit_values,
-                        &key_values,
-                        0..n,
-                        true,
-                    );
+                let Some(outs) = outs.as_chunks_mut::<OUTS>().0.first_mut() else {
+                    continue;
+                };
+                // part by part, which the second-level cache holds of all digits
+                for (number, start) in (0..n).step_by(part).enumerate() {
+                    for (d, raised) in raised.iter_mut().skip(position).step_by(limb_count).enumerate() {
+                        if !digits.is_own(d, *limb) {
+                            self.table(prime)
+                                .forward_below(number, &mut raised[start..start + part]);
+                        }
+                    }
+                    let digit = |d: usize| {
+                        CompactLimb::dense(match digits.is_own(d, *limb) {
+                            true => x.limb(*limb),
+                            false => &*raised[d * limb_count + position],
+                        })
+                    };
+                    let digit_values: Vec<CompactLimb> = (0..digit_count).map(digit).collect();
+                    let outs = outs.each_mut().map(|out| &mut **out);
+                    let (modulus, columns) = (self.modulus(prime), start..start + part);
+                    kernels::inner_products(self.backend(), modulus, outs, &digit_values, &key_values, columns, true);
                 }
             }
-            self.pool().give(raised);
         };
-        tasks.par_chunks_mut(limbs_per_group(digit_limbs)).for_each(run);
-        digits.recycle();
+        balanced_groups(tasks, limbs_per_group(digit_limbs))
+            .into_par_iter()
+            .for_each(run);
         outs
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::convert::limbs_per_group;
+use super::rows::{Rows, balanced_groups, convert_and_start, scale, scaling_tasks};
 use super::{AutomorphismTable, Basis, Domain, Modulus, Poly, RingContext, kernels};
 
 impl RingContext {
@@ -67,7 +68,6 @@ impl RingContext {
     ) -> Poly {
         assert!(x.domain() == Domain::Eval && addend.is_none_or(|addend| addend.domain() == Domain::Eval));
         assert!(kept > 0, "the last ciphertext prime cannot be divided away");
-        let n = self.n();
         let primes = self.prime_indices(x.basis());
         let (targets, sources) = primes.split_at(kept);
         let converter = self.converter(sources, targets);
@@ -75,34 +75,50 @@ impl RingContext {
             let special = self.special_primes().map(|prime| self.modulus(prime).value());
             special.fold(1, |product, p| m.mul(product, m.reduce(p)))
         };
-        let mut scaled = self.pool().take((sources.len() + 1) * n);
-        let (divided, quotients) = scaled.split_at_mut(sources.len() * n);
-        divided.par_chunks_exact_mut(n).enumerate().for_each(|(i, values)| {
-            let table = self.table(sources[i]);
-            values.copy_from_slice(x.limb(kept + i));
-            // the special primes divide P
-            if let Some(addend) = addend.filter(|_| sources[i] < self.q_count()) {
-                let m = table.modulus();
-                let special = m.shoup(special_modulus(m));
-                kernels::add_mul_shoup(self.backend(), m, values, addend.limb_of_prime(sources[i]), special);
-            }
-            table.inverse(values);
-        });
-        converter.scale(divided.chunks_exact_mut(n).collect(), quotients);
-        let rows: Vec<&[u64]> = scaled.chunks_exact(n).collect();
+        let part = self.part();
+        let mut scaled = Rows::take(self, sources.len() + 1);
+        let mut rows: Vec<&mut [u64]> = scaled.iter_mut().collect();
+        rows[..sources.len()]
+            .par_iter_mut()
+            .enumerate()
+            .for_each(|(i, values)| {
+                let table = self.table(sources[i]);
+                values.copy_from_slice(x.limb(kept + i));
+                // the special primes divide P
+                if let Some(addend) = addend.filter(|_| sources[i] < self.q_count()) {
+                    let m = table.modulus();
+                    let special = m.shoup(special_modulus(m));
+                    kernels::add_mul_shoup(self.backend(), m, values, addend.limb_of_prime(sources[i]), special);
+                }
+                table.inverse(values);
+            });
+        let tasks = scaling_tasks(rows.into_iter());
+        tasks.into_par_iter().for_each(|columns| scale(&converter, columns));
+        let rows: Vec<&[u64]> = scaled.iter().collect();
 
         let finish = |limbs: &mut [(usize, &mut [u64])]| {
-            converter.convert(&rows, limbs);
+            let mut outs: Vec<_> = limbs
+                .iter_mut()
+                .map(|(limb, values)| (*limb, *limb, &mut **values))
+                .collect();
+            convert_and_start(self, &converter, &rows, &mut outs);
             for (limb, values) in limbs {
-                let (table, x) = (self.table(*limb), x.limb(*limb));
-                table.forward(values);
-                let (m, inverse) = (table.modulus(), converter.product_inverse(*limb));
-                match addend {
-                    None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, x, inverse),
-                    Some(addend) => {
-                        let (addend, weight) = (addend.limb_of_prime(*limb), m.mul(special_modulus(m), inverse.value));
-                        let weight = m.shoup(weight);
-                        kernels::sub_from_then_mul_add_shoup(self.backend(), m, values, x, inverse, addend, weight);
+                let (table, inverse) = (self.table(*limb), converter.product_inverse(*limb));
+                let m = table.modulus();
+                let addend = addend.map(|addend| {
+                    let weight = m.mul(special_modulus(m), inverse.value);
+                    (addend.limb_of_prime(*limb), m.shoup(weight))
+                });
+                for (number, values) in values.chunks_exact_mut(part).enumerate() {
+                    let place = number * part..(number + 1) * part;
+                    table.forward_below(number, values);
+                    let x = &x.limb(*limb)[place.clone()];
+                    match addend {
+                        None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, x, inverse),
+                        Some((addend, weight)) => {
+                            let addend = &addend[place];
+                            kernels::sub_from_then_mul_add_shoup(self.backend(), m, values, x, inverse, addend, weight);
+                        }
                     }
                 }
             }
@@ -113,20 +129,20 @@ impl RingContext {
         };
         let mut out = Poly::uninit(self, basis, Domain::Eval);
         let group = limbs_per_group(sources.len());
-        let mut limbs: Vec<(usize, &mut [u64])> = out.limbs_mut().enumerate().collect();
-        limbs.par_chunks_mut(group).for_each(|limbs| match table {
-            None => finish(limbs),
-            Some(table) => {
-                let mut scratch = self.pool().take(limbs.len() * n);
-                let indices = limbs.iter().map(|&(limb, _)| limb);
-                finish(&mut indices.zip(scratch.chunks_exact_mut(n)).collect::<Vec<_>>());
-                for ((_, out), values) in limbs.iter_mut().zip(scratch.chunks_exact(n)) {
-                    kernels::permute(self.backend(), out, values, table);
+        let groups = balanced_groups(out.limbs_mut().enumerate().collect(), group);
+        groups
+            .into_par_iter()
+            .for_each(|mut limbs: Vec<(usize, &mut [u64])>| match table {
+                None => finish(&mut limbs),
+                Some(table) => {
+                    let mut scratch = Rows::take(self, limbs.len());
+                    let indices = limbs.iter().map(|&(limb, _)| limb);
+                    finish(&mut indices.zip(scratch.iter_mut()).collect::<Vec<_>>());
+                    for ((_, out), values) in limbs.iter_mut().zip(scratch.iter()) {
+                        kernels::permute(self.backend(), out, values, table);
+                    }
                 }
-                self.pool().give(scratch);
-            }
-        });
-        self.pool().give(scaled);
+            });
         out
     }
 }

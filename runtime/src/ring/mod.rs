@@ -22,6 +22,7 @@ mod ntt;
 mod poly;
 mod primes;
 mod products;
+mod rows;
 mod sample;
 #[cfg(target_arch = "x86_64")]
 mod simd;

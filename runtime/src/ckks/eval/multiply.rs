@@ -1,5 +1,7 @@
 //! Products: ciphertext by ciphertext (three parts, until relinearised) and by plaintext.
 
+use rayon::prelude::*;
+
 use super::Evaluator;
 use super::evaluator::check_slots;
 use crate::ckks::keys::KeyPurpose;
@@ -24,12 +26,12 @@ impl Evaluator {
         self.tensor(a, b, a.level())
     }
 
-    /// a * a, cheaper than the product of two.
+    /// a * a: reads one operand.
     ///
     /// # Errors
     /// As [`Evaluator::mul`].
     pub fn square(&self, a: &Ciphertext) -> Result<Ciphertext> {
-        self.tensor_square(a, a.level())
+        self.tensor(a, a, a.level())
     }
 
     /// a * b, relinearised and rescaled: from the canonical scale of a level to that of the next.
@@ -106,9 +108,9 @@ impl Evaluator {
         let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
         let product = key.product_with_digits_of(self.params(), &a.parts[2]);
         a.parts.truncate(2);
-        for (part, raised) in a.parts.iter_mut().zip(&product) {
+        a.parts.par_iter_mut().zip(&product).for_each(|(part, raised)| {
             *part = self.params().ring().mod_down_and_add(raised, part);
-        }
+        });
         Ok(())
     }
 
@@ -136,38 +138,17 @@ impl Evaluator {
         let product = key.product_with_digits_of(self.params(), &a.parts[2]);
         a.scale /= self.divisor(a.level(), level);
         a.parts.truncate(2);
-        for (part, raised) in a.parts.iter_mut().zip(&product) {
+        a.parts.par_iter_mut().zip(&product).for_each(|(part, raised)| {
             *part = self.params().ring().add_and_divide_down_to(raised, part, level + 1);
-        }
+        });
         Ok(())
     }
 
     /// a * b over q_0..q_level; operands may be at higher levels, whose further limbs are not read.
     pub(super) fn tensor(&self, a: &Ciphertext, b: &Ciphertext, level: usize) -> Result<Ciphertext> {
         let scale = self.check_tensor(a, b, level)?;
-        let ([a0, a1], [b0, b1]) = ([&a.parts[0], &a.parts[1]], [&b.parts[0], &b.parts[1]]);
-        let basis = Basis::q(level);
-        let parts = vec![
-            Poly::inner_product(basis, &[a0], &[b0]),
-            Poly::inner_product(basis, &[a0, a1], &[b1, b0]),
-            Poly::inner_product(basis, &[a1], &[b1]),
-        ];
-        Ok(Ciphertext::computed(parts, scale, a.slots()))
-    }
-
-    /// a * a over q_0..q_level.
-    pub(super) fn tensor_square(&self, a: &Ciphertext, level: usize) -> Result<Ciphertext> {
-        let scale = self.check_tensor(a, a, level)?;
-        let (a0, a1) = (&a.parts[0], &a.parts[1]);
-        let basis = Basis::q(level);
-        let mut middle = Poly::inner_product(basis, &[a0], &[a1]);
-        middle.mul_integer(2);
-        let parts = vec![
-            Poly::inner_product(basis, &[a0], &[a0]),
-            middle,
-            Poly::inner_product(basis, &[a1], &[a1]),
-        ];
-        Ok(Ciphertext::computed(parts, scale, a.slots()))
+        let parts = Poly::tensor(Basis::q(level), pair(a), pair(b), None);
+        Ok(Ciphertext::computed(parts.into(), scale, a.slots()))
     }
 
     /// acc += a * b, for `acc` of three parts and operands at its level or above.
@@ -175,10 +156,9 @@ impl Evaluator {
         let scale = self.check_tensor(a, b, acc.level())?;
         super::evaluator::check_same_scale("accumulate_tensor", acc.scale(), scale)?;
         acc.check_parts("accumulate_tensor", 3)?;
-        for (i, a) in a.parts.iter().enumerate() {
-            for (j, b) in b.parts.iter().enumerate() {
-                acc.parts[i + j].mul_add_assign(a, b);
-            }
+        let basis = acc.basis();
+        if let Ok(sums) = <[Poly; 3]>::try_from(std::mem::take(&mut acc.parts)) {
+            acc.parts = Poly::tensor(basis, pair(a), pair(b), Some(sums)).into();
         }
         Ok(())
     }
@@ -193,4 +173,9 @@ impl Evaluator {
         self.check_scale("mul", scale, level)?;
         Ok(scale)
     }
+}
+
+/// The two parts of a ciphertext that was checked to have two.
+fn pair(a: &Ciphertext) -> [&Poly; 2] {
+    [&a.parts[0], &a.parts[1]]
 }

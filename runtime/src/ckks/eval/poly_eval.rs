@@ -120,11 +120,7 @@ impl<'a> Powers<'a> {
         let evaluator = self.evaluator;
         let depth = power_depth(step.index);
         let level = self.ladder[depth - 1];
-        let mut product = if step.left == step.right {
-            evaluator.tensor_square(self.get(step.left), level)?
-        } else {
-            evaluator.tensor(self.get(step.left), self.get(step.right), level)?
-        };
+        let mut product = evaluator.tensor(self.get(step.left), self.get(step.right), level)?;
         if let Some(difference) = step.difference {
             evaluator.double_in_place(&mut product);
             if difference == 0 {

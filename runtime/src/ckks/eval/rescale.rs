@@ -1,5 +1,7 @@
 //! Moving down the chain: rescale (divide), drop (forget primes), adjust (land on a canonical scale).
 
+use rayon::prelude::*;
+
 use super::Evaluator;
 use crate::ckks::Ciphertext;
 use crate::error::{Error, Result};
@@ -27,7 +29,7 @@ impl Evaluator {
         let ring = self.params().ring();
         let parts = a
             .parts
-            .iter()
+            .par_iter()
             .map(|part| ring.divide_down_to(part, level + 1))
             .collect();
         Ok(Ciphertext::computed(

@@ -80,10 +80,10 @@ impl Evaluator {
     /// From the raised switch of a's second part to the rotated ciphertext.
     fn complete(&self, a: &Ciphertext, [body, mask]: [Poly; 2], element: u64) -> Ciphertext {
         let ring = self.params().ring();
-        let parts = vec![
-            ring.mod_down_then_automorphism(&body, Some(&a.parts[0]), element),
-            ring.mod_down_then_automorphism(&mask, None, element),
-        ];
-        Ciphertext::computed(parts, a.scale(), a.slots())
+        let (body, mask) = rayon::join(
+            || ring.mod_down_then_automorphism(&body, Some(&a.parts[0]), element),
+            || ring.mod_down_then_automorphism(&mask, None, element),
+        );
+        Ciphertext::computed(vec![body, mask], a.scale(), a.slots())
     }
 }

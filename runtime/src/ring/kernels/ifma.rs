@@ -299,12 +299,13 @@ fn add_products<const OUTS: usize>(
 
 /// Partial sums of more than [`TERMS`] products wait reduced in `out`.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64]) {
+pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>) {
+    let out = &mut out[columns.clone()];
     let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
     for (group, (rows, weights)) in rows.chunks(TERMS).zip(weights.chunks(TERMS)).enumerate() {
         let mut terms: [(&[[Row; TILE]], __m512i); TERMS] = [(&[], zero); TERMS];
         for (term, (row, &weight)) in terms.iter_mut().zip(rows.iter().zip(weights)) {
-            *term = (tiles(row), splat(weight));
+            *term = (tiles(&row[columns.clone()]), splat(weight));
         }
         let terms = &terms[..rows.len()];
         for (i, out) in rows_mut(out).as_chunks_mut::<TILE>().0.iter_mut().enumerate() {

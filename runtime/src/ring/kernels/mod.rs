@@ -75,8 +75,8 @@ kernels! {
     /// First half of a base conversion, in place: limbs to `y_0..y_{k-1}`, and the rounded quotients v (see `convert`).
     fn scale_and_round(sources: &[ConversionSource], limbs: &mut [&mut [u64]], quotients: &mut [u64]);
     /// Requires: rows below 2^50, as many as weights; weights in [0, q).
-    /// Ensures:  `out[i] = sum_k rows[k][i] * weights[k] (mod q)`, in [0, q), reduced once per 14 terms.
-    fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64]);
+    /// Ensures:  `out[i] = sum_k rows[k][i] * weights[k] (mod q)`, in [0, q), for i in `columns`.
+    fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>);
 }
 
 #[cfg(test)]

@@ -114,13 +114,13 @@ pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &mut [&mut [u
 }
 
 /// Why: as for the inner product.
-pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64]) {
-    for (j, out) in out.iter_mut().enumerate() {
+pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>) {
+    for j in columns {
         let sum: u128 = rows
             .iter()
             .zip(weights)
             .map(|(row, &w)| u128::from(row[j]) * u128::from(w))
             .sum();
-        *out = m.reduce_wide(sum);
+        out[j] = m.reduce_wide(sum);
     }
 }

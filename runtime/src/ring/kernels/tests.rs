@@ -122,7 +122,9 @@ fn sums_of_products_match_wide_arithmetic() {
                 inner_products(family, m, outs, &factors, &pairs, 0..N, true);
                 let weights: Vec<u64> = y.iter().map(|y| y[3]).collect();
                 let mut weighted = vec![0; N];
-                weighted_sum(family, m, &mut weighted, &x_limbs, &weights);
+                for columns in [0..64, 64..N] {
+                    weighted_sum(family, m, &mut weighted, &x_limbs, &weights, columns);
+                }
                 for i in 0..N {
                     let sum = |other: &dyn Fn(usize) -> u64| {
                         let terms = (0..terms as usize).map(|d| wide(x[d][i]) * wide(other(d)) % wide(q));

@@ -120,20 +120,50 @@ impl<'a> Direction<'a> {
     }
 }
 
-/// Requires: values in [0, q).   Ensures: values in [0, q), in evaluation order.
+/// log2 of how many parts the first pass of a forward transform leaves.
+pub(super) fn log_parts(twiddles: &Twiddles) -> u32 {
+    twiddles.passes.first().copied().unwrap_or(0)
+}
+
+/// Requires: values in [0, q).   Ensures: the first pass is done; values are lazy, for [`forward_below`].
 /// Why:      with B = floor(2^52 / q), the bound grows by 2q a stage from at most 2q (q at first); PERIOD 0 (never reduce)
 ///           needs 1 + 2 log2(n) <= B, PERIOD 3 needs 2 + 6 <= B, PERIOD 1 needs 2 + 2 <= B, which q < 2^50 gives.
-pub(super) fn forward(modulus: &Modulus, twiddles: &Twiddles, values: &mut [u64]) {
-    let budget = (1u64 << 52) / modulus.value();
-    let (passes, forward) = (twiddles.passes, twiddles.forward());
-    let never = budget > 2 * u64::from(values.len().trailing_zeros());
+pub(super) fn forward_top(modulus: &Modulus, twiddles: &Twiddles, values: &mut [u64]) {
+    let Some(&stages) = twiddles.passes.first() else {
+        return;
+    };
+    let (period, forward) = (forward_period(modulus, values.len()), twiddles.forward());
     // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
     unsafe {
-        match budget {
-            _ if never => forward_node::<0>(modulus, forward, passes, 1, values),
-            8.. => forward_node::<3>(modulus, forward, passes, 1, values),
-            _ => forward_node::<1>(modulus, forward, passes, 1, values),
+        match period {
+            0 => forward_any_pass::<0>(modulus, forward, stages, 1, values),
+            3 => forward_any_pass::<3>(modulus, forward, stages, 1, values),
+            _ => forward_any_pass::<1>(modulus, forward, stages, 1, values),
         }
+    }
+}
+
+/// Requires: part `part` as [`forward_top`] leaves it.   Ensures: values in [0, q), in evaluation order.
+pub(super) fn forward_below(modulus: &Modulus, twiddles: &Twiddles, part: usize, values: &mut [u64]) {
+    let log_parts = log_parts(twiddles);
+    let (rest, node) = (twiddles.passes.get(1..).unwrap_or_default(), (1 << log_parts) + part);
+    let (period, forward) = (forward_period(modulus, values.len() << log_parts), twiddles.forward());
+    // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
+    unsafe {
+        match period {
+            0 => forward_node::<0>(modulus, forward, rest, node, values),
+            3 => forward_node::<3>(modulus, forward, rest, node, values),
+            _ => forward_node::<1>(modulus, forward, rest, node, values),
+        }
+    }
+}
+
+/// Every how many stages the sum side of a forward transform is reduced; 0 for never.
+fn forward_period(modulus: &Modulus, n: usize) -> u32 {
+    match (1u64 << 52) / modulus.value() {
+        budget if budget > 2 * u64::from(n.trailing_zeros()) => 0,
+        8.. => 3,
+        _ => 1,
     }
 }
 
@@ -172,18 +202,29 @@ fn forward_node<const PERIOD: usize>(
     let Some((&stages, rest)) = passes.split_first() else {
         return forward_blocks::<PERIOD>(modulus, direction, node, values);
     };
-    match stages {
-        1 => forward_pass::<1, 2, PERIOD>(modulus, direction, node, values),
-        2 => forward_pass::<2, 4, PERIOD>(modulus, direction, node, values),
-        3 => forward_pass::<3, 8, PERIOD>(modulus, direction, node, values),
-        _ => forward_pass::<4, 16, PERIOD>(modulus, direction, node, values),
-    }
+    forward_any_pass::<PERIOD>(modulus, direction, stages, node, values);
     if rest.is_empty() {
         return forward_blocks::<PERIOD>(modulus, direction, node, values);
     }
     let child_len = values.len() >> stages;
     for (i, child) in values.chunks_exact_mut(child_len).enumerate() {
         forward_node::<PERIOD>(modulus, direction, rest, (node << stages) + i, child);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn forward_any_pass<const PERIOD: usize>(
+    modulus: &Modulus,
+    direction: Direction<'_>,
+    stages: u32,
+    node: usize,
+    values: &mut [u64],
+) {
+    match stages {
+        1 => forward_pass::<1, 2, PERIOD>(modulus, direction, node, values),
+        2 => forward_pass::<2, 4, PERIOD>(modulus, direction, node, values),
+        3 => forward_pass::<3, 8, PERIOD>(modulus, direction, node, values),
+        _ => forward_pass::<4, 16, PERIOD>(modulus, direction, node, values),
     }
 }
 

@@ -86,10 +86,9 @@ impl NttTable {
     /// Ensures:  n values in [0, q), value j is p(psi^e(j)), e as in [`super::evaluation_exponents`].
     pub fn forward(&self, values: &mut [u64]) {
         assert_eq!(values.len(), self.n);
-        match &self.twiddles {
-            Twiddles::Portable(twiddles) => portable::forward(&self.modulus, twiddles, values),
-            #[cfg(target_arch = "x86_64")]
-            Twiddles::Ifma(twiddles) => ifma::forward(&self.modulus, twiddles, values),
+        self.forward_top(values);
+        for (part, values) in values.chunks_exact_mut(self.part()).enumerate() {
+            self.forward_below(part, values);
         }
     }
 
@@ -100,6 +99,33 @@ impl NttTable {
             Twiddles::Portable(twiddles) => portable::inverse(&self.modulus, twiddles, values),
             #[cfg(target_arch = "x86_64")]
             Twiddles::Ifma(twiddles) => ifma::inverse(&self.modulus, twiddles, values),
+        }
+    }
+
+    /// Length of the parts that the first pass of a forward transform leaves, each to be finished on its own.
+    pub(crate) fn part(&self) -> usize {
+        match &self.twiddles {
+            Twiddles::Portable(_) => self.n,
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => self.n >> ifma::log_parts(twiddles),
+        }
+    }
+
+    /// The first pass of [`Self::forward`].
+    pub(crate) fn forward_top(&self, values: &mut [u64]) {
+        match &self.twiddles {
+            Twiddles::Portable(_) => {}
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => ifma::forward_top(&self.modulus, twiddles, values),
+        }
+    }
+
+    /// The rest of [`Self::forward`] on part number `part`.
+    pub(crate) fn forward_below(&self, part: usize, values: &mut [u64]) {
+        match &self.twiddles {
+            Twiddles::Portable(twiddles) => portable::forward(&self.modulus, twiddles, values),
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => ifma::forward_below(&self.modulus, twiddles, part, values),
         }
     }
 }
