@@ -68,11 +68,12 @@ pub struct BsgsPlan {
 /// The cheapest split found for `set`.
 pub fn choose(set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
     if set.keys.is_empty() {
-        return counted(only_zero(), set, cost);
+        return counted(only_zero(), &Uses::new(set), cost);
     }
     let rotations = Residues::new(set.keys.iter().map(|key| key.rotation), set.rotation_period);
-    let n_in = set.keys.iter().map(|key| key.in_ct).collect::<BTreeSet<_>>().len();
-    let n_out = set.keys.iter().map(|key| key.out_ct).collect::<BTreeSet<_>>().len();
+    let uses = Uses::new(set);
+    let n_in = uses.read.iter().map(|(ct, _)| ct).collect::<BTreeSet<_>>().len();
+    let n_out = uses.written.iter().map(|(ct, _)| ct).collect::<BTreeSet<_>>().len();
     // What a set of babies costs if giants repeat it without waste.
     let least = |babies: &Vec<usize>| {
         let n_giants = rotations.sorted.len().div_ceil(babies.len()) - 1;
@@ -89,12 +90,12 @@ pub fn choose(set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
         if best.as_ref().is_some_and(|best| best.cost <= least) {
             break;
         }
-        let plan = counted(cover(&rotations, &babies), set, cost);
+        let plan = counted(cover(&rotations, &babies), &uses, cost);
         if best.as_ref().is_none_or(|best| plan.cost < best.cost) {
             best = Some(plan);
         }
     }
-    best.unwrap_or_else(|| counted(only_zero(), set, cost))
+    best.unwrap_or_else(|| counted(only_zero(), &uses, cost))
 }
 
 /// The split of a matrix without rotations.
@@ -249,25 +250,58 @@ fn cover(rotations: &Residues, babies: &[usize]) -> Bsgs {
     }
 }
 
+/// Which ciphertexts take part in which rotations.
+struct Uses {
+    period: usize,
+    n_diagonals: usize,
+    /// Ciphertexts of the operand with rotations, each pair once.
+    read: Vec<(usize, usize)>,
+    /// Ciphertexts of the result with rotations, each pair once.
+    written: Vec<(usize, usize)>,
+}
+
+impl Uses {
+    fn new(set: &DiagonalSet) -> Self {
+        let distinct = |ct: fn(&DiagonalKey) -> usize| {
+            let n_cts = set.keys.iter().map(ct).max().map_or(0, |last| last + 1);
+            let mut marks = Marks::new(n_cts, set.rotation_period);
+            set.keys.iter().for_each(|key| marks.set(ct(key), key.rotation));
+            let used = marks.marks.iter().enumerate().filter(|(_, is_used)| **is_used);
+            let pairs = used.map(|(at, _)| (at / set.rotation_period, at % set.rotation_period));
+            pairs.collect()
+        };
+        Uses {
+            period: set.rotation_period,
+            n_diagonals: set.keys.len(),
+            read: distinct(|key| key.in_ct),
+            written: distinct(|key| key.out_ct),
+        }
+    }
+}
+
 /// Drops the steps that no diagonal takes, and counts. Splits rotations as [`Bsgs::split`] does.
-fn counted(split: Bsgs, set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
-    let period = set.rotation_period;
+fn counted(split: Bsgs, uses: &Uses, cost: &RotationCost) -> BsgsPlan {
+    let period = uses.period;
     let mut steps: Vec<Option<(usize, usize)>> = vec![None; period];
     for &giant in &split.giant_steps {
         for &baby in &split.baby_steps {
             steps[(baby + giant) % period].get_or_insert((baby, giant));
         }
     }
-    let n_cts = |ct: fn(&DiagonalKey) -> usize| set.keys.iter().map(ct).max().map_or(0, |last| last + 1);
-    let mut babies = Marks::new(n_cts(|key| key.in_ct), period);
-    let mut giants = Marks::new(n_cts(|key| key.out_ct), period);
-    for key in &set.keys {
-        if let Some((baby, giant)) = steps[key.rotation] {
-            babies.set(key.in_ct, baby);
-            giants.set(key.out_ct, giant);
+    let n_cts = |pairs: &[(usize, usize)]| pairs.last().map_or(0, |(last, _)| last + 1);
+    let mut babies = Marks::new(n_cts(&uses.read), period);
+    let mut giants = Marks::new(n_cts(&uses.written), period);
+    for &(ct, rotation) in &uses.read {
+        if let Some((baby, _)) = steps[rotation] {
+            babies.set(ct, baby);
         }
     }
-    let bsgs = if set.keys.is_empty() {
+    for &(ct, rotation) in &uses.written {
+        if let Some((_, giant)) = steps[rotation] {
+            giants.set(ct, giant);
+        }
+    }
+    let bsgs = if uses.n_diagonals == 0 {
         only_zero()
     } else {
         Bsgs {
@@ -281,11 +315,11 @@ fn counted(split: Bsgs, set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
         n_hoists,
         n_babies,
         n_giants,
-        n_plains: set.keys.len(),
+        n_plains: uses.n_diagonals,
         cost: cost.hoist * n_hoists as f64
             + cost.baby * n_babies as f64
             + cost.giant * n_giants as f64
-            + cost.plain * set.keys.len() as f64,
+            + cost.plain * uses.n_diagonals as f64,
     }
 }
 

@@ -42,29 +42,74 @@ impl DiagonalSet {
     /// # Errors
     /// As [`Diagonals::of_matrix`](super::Diagonals::of_matrix).
     pub fn of_pattern(pattern: &Pattern<'_>, input: &Layout, output: &Layout, fold: &[usize]) -> Result<Self, IrError> {
-        let frame = Frame::new((&pattern.input, &pattern.output), input, output, fold)?;
-        let keys = match &pattern.form {
-            PatternForm::Products(products) => match of_products(products, &frame, input, output) {
-                Some(keys) => keys,
-                None => of_rows(&pattern.rows()?, &frame, input, output),
-            },
-            PatternForm::Rows(rows) => of_rows(rows, &frame, input, output),
-        };
+        let (present, rotation_period) = present(pattern, input, output, fold)?;
         Ok(DiagonalSet {
             slots: input.slots,
-            rotation_period: frame.rotation_period,
-            keys,
+            rotation_period,
+            keys: keys(&present),
         })
+    }
+
+    /// As [`DiagonalSet::of_pattern`]; none where there are more than `most` diagonals.
+    ///
+    /// # Errors
+    /// As [`Diagonals::of_matrix`](super::Diagonals::of_matrix).
+    pub fn up_to(
+        most: usize,
+        pattern: &Pattern<'_>,
+        input: &Layout,
+        output: &Layout,
+        fold: &[usize],
+    ) -> Result<Option<Self>, IrError> {
+        let (present, rotation_period) = present(pattern, input, output, fold)?;
+        let n_diagonals: usize = present.values().map(|rotations| n_present(rotations)).sum();
+        Ok((n_diagonals <= most).then(|| DiagonalSet {
+            slots: input.slots,
+            rotation_period,
+            keys: keys(&present),
+        }))
     }
 }
 
-fn present_keys(is_present: &[bool], frame: &Frame) -> Vec<DiagonalKey> {
-    let positions = is_present.iter().enumerate().filter(|(_, is_present)| **is_present);
-    positions.map(|(position, _)| frame.key(position)).collect()
+/// Which rotations are present, and their period.
+fn present(
+    pattern: &Pattern<'_>,
+    input: &Layout,
+    output: &Layout,
+    fold: &[usize],
+) -> Result<(Present, usize), IrError> {
+    let frame = Frame::new((&pattern.input, &pattern.output), input, output, fold)?;
+    let present = match &pattern.form {
+        PatternForm::Products(products) => match of_products(products, &frame, input, output) {
+            Some(present) => present,
+            None => of_rows(&pattern.rows()?, &frame, input, output),
+        },
+        PatternForm::Rows(rows) => of_rows(rows, &frame, input, output),
+    };
+    Ok((present, frame.rotation_period))
+}
+
+/// By ciphertexts of output and input, which rotations are present.
+type Present = BTreeMap<(usize, usize), Vec<bool>>;
+
+fn n_present(rotations: &[bool]) -> usize {
+    rotations.iter().filter(|is_present| **is_present).count()
+}
+
+fn keys(present: &Present) -> Vec<DiagonalKey> {
+    let keys = present.iter().flat_map(|(&(out_ct, in_ct), rotations)| {
+        let present = rotations.iter().enumerate().filter(|(_, is_present)| **is_present);
+        present.map(move |(rotation, _)| DiagonalKey {
+            out_ct,
+            in_ct,
+            rotation,
+        })
+    });
+    keys.collect()
 }
 
 /// By enumeration, in parallel, of rows that are not kept.
-fn of_rows(rows: &Rows, frame: &Frame, input: &Layout, output: &Layout) -> Vec<DiagonalKey> {
+fn of_rows(rows: &Rows, frame: &Frame, input: &Layout, output: &Layout) -> Present {
     let (in_addresses, out_addresses) = (input.addresses(), output.addresses());
     let absent = || vec![false; frame.n_positions()];
     let is_present = (0..out_addresses.len().div_ceil(ROWS_PER_TASK))
@@ -85,14 +130,16 @@ fn of_rows(rows: &Rows, frame: &Frame, input: &Layout, output: &Layout) -> Vec<D
             all.iter_mut().zip(some).for_each(|(all, some)| *all |= some);
             all
         });
-    present_keys(&is_present, frame)
+    let pairs = is_present.chunks(frame.rotation_period).enumerate();
+    let named = pairs.map(|(pair, rotations)| ((pair / frame.in_cts, pair % frame.in_cts), rotations.to_vec()));
+    named.collect()
 }
 
 /// A difference of addresses: ciphertexts of output and input, and a rotation.
 type Difference = (usize, usize, usize);
 
 /// By sums over the axes. None where that does not apply.
-fn of_products(products: &[Product], frame: &Frame, input: &Layout, output: &Layout) -> Option<Vec<DiagonalKey>> {
+fn of_products(products: &[Product], frame: &Frame, input: &Layout, output: &Layout) -> Option<Present> {
     let has_fold = frame.step != frame.block;
     let is_one_block = frame.block >= frame.in_period;
     if (!is_one_block && has_fold) || carries(input) || carries(output) {
@@ -106,13 +153,19 @@ fn of_products(products: &[Product], frame: &Frame, input: &Layout, output: &Lay
     };
     let negated = |by: usize| by.wrapping_neg() & (frame.rotation_period - 1);
     let repetitions: Vec<Difference> = repetitions.map(|by| (0, 0, negated(by))).collect();
-    let mut all: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
+    let mut all = Present::new();
     for product in products {
+        let mut terms: Vec<Vec<Difference>> = product
+            .iter()
+            .map(|relation| differences(relation, frame, input, output))
+            .collect();
+        terms.push(repetitions.clone());
+        // Axes that stay within a ciphertext first, while there is one sum to extend and not one for every pair.
+        terms.sort_by_key(|differences| (n_pairs(differences), differences.len()));
         let mut sums = Sums::new(frame.rotation_period);
-        for relation in product {
-            sums.add(&differences(relation, frame, input, output));
+        for differences in &terms {
+            sums.add(differences);
         }
-        sums.add(&repetitions);
         for (pair, rotations) in sums.by_pair {
             match all.entry(pair) {
                 std::collections::btree_map::Entry::Vacant(entry) => {
@@ -125,15 +178,12 @@ fn of_products(products: &[Product], frame: &Frame, input: &Layout, output: &Lay
             }
         }
     }
-    let keys = all.iter().flat_map(|(&(out_ct, in_ct), rotations)| {
-        let present = rotations.iter().enumerate().filter(|(_, is_present)| **is_present);
-        present.map(move |(rotation, _)| DiagonalKey {
-            out_ct,
-            in_ct,
-            rotation,
-        })
-    });
-    Some(keys.collect())
+    Some(all)
+}
+
+/// Pairs of ciphertexts among differences, which are sorted.
+fn n_pairs(differences: &[Difference]) -> usize {
+    differences.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)).count()
 }
 
 /// Whether slots that the axes add up to may pass the end of a ciphertext.
@@ -191,7 +241,7 @@ fn differences(relation: &Relation, frame: &Frame, input: &Layout, output: &Layo
 /// Sums of differences: for every pair of ciphertexts, which rotations arise.
 struct Sums {
     rotation_period: usize,
-    by_pair: BTreeMap<(usize, usize), Vec<bool>>,
+    by_pair: Present,
 }
 
 impl Sums {
@@ -207,7 +257,7 @@ impl Sums {
 
     /// Every sum so far plus every one of `differences`.
     fn add(&mut self, differences: &[Difference]) {
-        let mut sums: BTreeMap<(usize, usize), Vec<bool>> = BTreeMap::new();
+        let mut sums = Present::new();
         for ((out_ct, in_ct), rotations) in &self.by_pair {
             let present: Vec<usize> = (0..rotations.len()).filter(|&rotation| rotations[rotation]).collect();
             let is_sparse = present.len() * 16 < rotations.len();

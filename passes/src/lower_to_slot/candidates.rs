@@ -8,6 +8,9 @@
 use super::form::{Form, is_element_wise};
 use aphelion_ir::slot::{Digit, Layout, LinearMap, Unused};
 
+/// Larger tensors are only placed where no sum of their strides carries from one ciphertext to the next.
+const MAX_UNALIGNED: usize = 1 << 17;
+
 /// Layouts worth costing for the result of `form`; `layout_of` gives those of its sources, `wanted` others that users
 /// of the result ask for. Deterministic, without duplicates, never empty.
 pub fn candidates(form: &Form, layouts: &[&Layout], wanted: &[Layout], slots: usize) -> Vec<Layout> {
@@ -22,7 +25,10 @@ pub fn candidates(form: &Form, layouts: &[&Layout], wanted: &[Layout], slots: us
         }
     }
     base.extend(wanted.iter().filter(|layout| layout.shape == form.shape).cloned());
-    base.push(Layout::dense(&form.shape, slots));
+    let dense = Layout::dense(&form.shape, slots);
+    // Without alignment, every difference of addresses also arises with a carry into the next ciphertext.
+    let aligned = aligned(&form.shape, slots).filter(|_| dense.cts > 1 && dense.n_elements() > MAX_UNALIGNED);
+    base.push(aligned.unwrap_or(dense));
     let mut all: Vec<Layout> = Vec::new();
     for mut layout in base {
         layout.unused = Unused::Zero {};
@@ -42,17 +48,31 @@ pub fn candidates(form: &Form, layouts: &[&Layout], wanted: &[Layout], slots: us
 /// Layouts for the model's input.
 pub fn input_candidates(shape: &[usize], slots: usize) -> Vec<Layout> {
     let dense = Layout::dense(shape, slots);
-    // Channels on powers of two, so that they differ by whole blocks.
-    let spatial: usize = shape.iter().skip(2).product();
-    let mut blocks = dense.clone();
-    if let (3.., Some(channel)) = (shape.len(), blocks.digits.iter_mut().find(|digit| digit.axis == 1)) {
-        channel.stride = spatial.next_power_of_two();
-        let blocks = Layout::with_digits(shape, slots, blocks.digits, Unused::Zero {});
-        if blocks != dense && blocks.check().is_ok() {
-            return vec![dense, blocks];
-        }
+    match aligned(shape, slots) {
+        Some(aligned) if dense.n_elements() > MAX_UNALIGNED => vec![aligned],
+        Some(aligned) if aligned != dense => vec![dense, aligned],
+        _ => vec![dense],
     }
-    vec![dense]
+}
+
+/// Row-major with channels on powers of two, so that they differ by whole blocks; where a channel exceeds the slots, its
+/// rows as well.
+fn aligned(shape: &[usize], slots: usize) -> Option<Layout> {
+    let n_positions: usize = shape.get(2..)?.iter().product();
+    let mut digits = Layout::dense(shape, slots).digits;
+    let channel = if n_positions <= slots {
+        n_positions.next_power_of_two()
+    } else {
+        let mut stride = 1;
+        for digit in digits.iter_mut().rev().filter(|digit| digit.axis >= 2) {
+            digit.stride = stride;
+            stride = (stride * digit.extent).next_power_of_two();
+        }
+        stride
+    };
+    digits.iter_mut().find(|digit| digit.axis == 1)?.stride = channel;
+    let layout = Layout::with_digits(shape, slots, digits, Unused::Zero {});
+    layout.check().is_ok().then_some(layout)
 }
 
 /// Layouts of a spatial result whose positions lie where the input has them.

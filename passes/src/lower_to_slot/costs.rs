@@ -16,6 +16,9 @@ const INPUT: f64 = 2.0;
 /// What a level that a relayout adds costs, in units of a full rotation.
 const RELAYOUT_LEVEL: f64 = 4.0;
 
+/// A linear op of more diagonals is not considered: their plaintexts alone would fill hundreds of gigabytes.
+const MAX_DIAGONALS: usize = 1 << 19;
+
 /// Cost and parts of one linear op.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearCost {
@@ -125,28 +128,32 @@ impl<'a> Costs<'a> {
         if let Some(&cost) = self.known.get(&question) {
             return Ok(cost);
         }
-        let cost = linear_cost(&self.patterns[number], input, output, &self.prices.rotation)?.cost;
+        let linear = linear_cost(&self.patterns[number], input, output, &self.prices.rotation)?;
+        let cost = linear.map_or(f64::INFINITY, |linear| linear.cost);
         self.known.insert(question, cost);
         Ok(cost)
     }
 }
 
-/// Cost of a map with these non-zeros between two layouts, with the fold that [`fold`] gives.
+/// Cost of a map with these non-zeros between two layouts, with the fold that [`fold`] gives. None where it has more than
+/// [`MAX_DIAGONALS`].
 pub fn linear_cost(
     pattern: &Pattern<'_>,
     input: &Layout,
     output: &Layout,
     cost: &RotationCost,
-) -> Result<LinearCost, IrError> {
+) -> Result<Option<LinearCost>, IrError> {
     let fold = fold(input, output);
-    let set = DiagonalSet::of_pattern(pattern, input, output, &fold)?;
+    let Some(set) = DiagonalSet::up_to(MAX_DIAGONALS, pattern, input, output, &fold)? else {
+        return Ok(None);
+    };
     let transform = choose(&set, cost);
     let n_folds = fold.len() * output.cts;
-    Ok(LinearCost {
+    Ok(Some(LinearCost {
         cost: transform.cost + cost.giant * n_folds as f64,
         transform,
         n_folds,
-    })
+    }))
 }
 
 /// The cyclic sum that makes a result of a shorter period than its operand.
