@@ -5,5 +5,6 @@ mod common;
 mod encrypt;
 mod evaluate;
 mod linear_transform;
+mod memory;
 mod poly_eval;
 mod wire;
