@@ -1,12 +1,13 @@
 //! The nn passes on the example models and their data: the model with polynomials against the exact one, on rows that no
 //! pass has seen.
 
-use aphelion_frontend::{data, dsl};
+use aphelion_frontend::{data, dsl, onnx};
 use aphelion_ir::Graph;
-use aphelion_ir::nn::{Interpreter, Nn};
+use aphelion_ir::nn::{Interpreter, Nn, NnOp};
 use aphelion_passes::approximate::ApproximationReport;
 use aphelion_passes::{
-    CompileOptions, PassCx, Target, approximate, calibrate, fold_affine, fold_constants, recover_activations,
+    CompileOptions, PassCx, Target, approximate, calibrate, fold_affine, fold_constants, fold_scales,
+    recover_activations,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +33,12 @@ fn rows(file: &str) -> Vec<Vec<f64>> {
 
 fn outputs(graph: &Graph<Nn>, rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let interpreter = Interpreter::new(graph).expect("constants");
-    let inputs = |row: &Vec<f64>| BTreeMap::from([("x".to_string(), row.clone())]);
+    let name = graph.iter().find_map(|(_, node)| match &node.op {
+        NnOp::Input { name, .. } => Some(name.clone()),
+        _ => None,
+    });
+    let name = name.expect("an input");
+    let inputs = |row: &Vec<f64>| BTreeMap::from([(name.clone(), row.clone())]);
     let one = |row| interpreter.evaluate(&inputs(row)).expect("evaluates").swap_remove(0);
     rows.iter().map(one).collect()
 }
@@ -126,4 +132,67 @@ fn cnn1d_gunpoint_holds_nine_bits_by_composites() {
             .iter()
             .any(|activation| is_composite(&activation.degrees))
     );
+}
+
+/// ResNet-20 before calibration, and the images; calibration sees the first half.
+fn resnet20(model: &str) -> (Graph<Nn>, Graph<Nn>, PassCx, Vec<Vec<f64>>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../examples/models")
+        .join(model);
+    let exact = onnx::import(&path).expect("model");
+    let rows = rows("cifar10_foolbox20.npz");
+    let cx = PassCx {
+        samples: rows[..rows.len() / 2].to_vec(),
+        ..PassCx::default()
+    };
+    let mut graph = exact.clone();
+    for pass in [
+        fold_constants::run,
+        recover_activations::run,
+        fold_scales::run,
+        fold_affine::run,
+        fold_constants::run,
+    ] {
+        graph = pass(&cx, graph).expect("pass").0;
+    }
+    (exact, graph, cx, rows)
+}
+
+fn n_ops(graph: &Graph<Nn>, is_counted: impl Fn(&NnOp) -> bool) -> usize {
+    graph.iter().filter(|(_, node)| is_counted(&node.op)).count()
+}
+
+fn n_agreeing(exact: &Graph<Nn>, graph: &Graph<Nn>, rows: &[Vec<f64>]) -> usize {
+    let (clear, found) = (outputs(exact, rows), outputs(graph, rows));
+    clear.iter().zip(&found).filter(|(x, y)| class(x) == class(y)).count()
+}
+
+#[test]
+fn resnet20_keeps_its_decisions_in_four_levels_per_relu() {
+    let (exact, graph, cx, rows) = resnet20("resnet20_cifar10_relu.onnx");
+    let (graph, _) = calibrate::run(&cx, graph).expect("calibrate");
+    let (graph, stats, report) = approximate::run_reported(&cx, graph).expect("approximate");
+    assert_eq!(stats.0["asked_agreement_percent"], 100.0);
+    assert_eq!(report.activations.len(), 19);
+    assert!(stats.0["activation_depth"] <= 76.0, "{}", stats.0["activation_depth"]);
+    assert!(stats.0["largest_range_use"] < 1.0);
+    assert_eq!(n_agreeing(&exact, &graph, &rows), rows.len());
+}
+
+#[test]
+fn polynomial_resnet20_has_one_op_per_activation() {
+    let (exact, graph, cx, rows) = resnet20("resnet20_cifar10_poly4.onnx");
+    let (graph, _) = calibrate::run(&cx, graph).expect("calibrate");
+    let is_quartic = |op: &NnOp| matches!(op, NnOp::Poly { poly, .. } if poly.degree() == 4);
+    assert_eq!(n_ops(&graph, is_quartic), 19);
+    // Scales stay on the seven ways around blocks that keep the shape, and before the mean at the end.
+    assert_eq!(n_ops(&graph, |op| matches!(op, NnOp::Mul { .. })), 8);
+    assert_eq!(n_agreeing(&exact, &graph, &rows), rows.len());
+    let inputs = |row: &Vec<f64>| BTreeMap::from([("x".to_string(), row.clone())]);
+    for row in &rows {
+        assert_eq!(calibrate::check_ranges(&graph, &inputs(row)).expect("evaluates"), []);
+    }
+    let far: Vec<f64> = rows[0].iter().map(|x| 5.0 * x).collect();
+    let excess = calibrate::check_ranges(&graph, &inputs(&far)).expect("evaluates");
+    assert!(!excess.is_empty() && excess[0].relative() > 0.0);
 }

@@ -10,7 +10,7 @@ use aphelion::driver::data::Sample;
 use aphelion::driver::infer::{Job, infer};
 use aphelion::driver::metrics::Decision;
 use aphelion::driver::model::Model;
-use aphelion::driver::{DriverError, data, roles};
+use aphelion::driver::{DriverError, Observer, data, ranges, roles};
 use aphelion::report::InferReport;
 use aphelion_runtime::exec::write_trace;
 use clap::Args;
@@ -47,6 +47,9 @@ pub(super) struct Infer {
     /// Memory for the process; what is free unless given. Weights that find no room are encoded at every use.
     #[arg(long, value_name = "SIZE", value_parser = parse::size)]
     max_memory: Option<u64>,
+    /// Warns of every input that leads an activation out of the interval it was approximated on, and by how much.
+    #[arg(long)]
+    check_ranges: bool,
     /// Writes a trace for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -74,6 +77,13 @@ impl Infer {
         let compilation = compile(&model, &cx, output, &mut |pass, graph| {
             self.compile.dump(output, pass, graph)
         })?;
+        if self.check_ranges {
+            let n_outside = ranges::check(&model, &compilation, &samples, output)?;
+            output.notice(&format!(
+                "{n_outside} of {} samples lead an activation out of its interval",
+                samples.len()
+            ));
+        }
         let job = Job {
             model: &model,
             compilation: &compilation,

@@ -7,9 +7,9 @@ use aphelion_backends::cpu::{self, PlanInfo};
 use aphelion_ir::nn::{Nn, NnOp};
 use aphelion_ir::slot::Slot;
 use aphelion_ir::{Graph, Node, Origin};
-use aphelion_passes::PassCx;
 use aphelion_passes::parameters::{bootstrap_plan, precision_by_origin, security};
 use aphelion_passes::pipeline::{self, AnyGraph, COMPILE, PassManager, PassReport};
+use aphelion_passes::{PassCx, Target};
 use aphelion_runtime::plan::{Plan, Report, ValueReport};
 
 use super::error::Result;
@@ -26,6 +26,8 @@ pub struct Compilation {
     pub seconds: f64,
     /// Passes in the order they ran.
     pub passes: Vec<PassReport>,
+    /// The model with polynomials in the places of activations.
+    pub approximated: Graph<Nn>,
 }
 
 /// Compiles `model`. `on_pass` is shown every pass's name and result.
@@ -42,15 +44,26 @@ pub fn compile(
     observer.stage("compiling");
     let mut done = 0;
     let mut input_ranges = BTreeMap::new();
+    let mut approximated = model.graph.clone();
     let manager = PassManager::new(cx).on_pass(|name, graph| {
         done += 1;
         observer.progress(f64::from(done) / (COMPILE.len() + 1) as f64);
         if let AnyGraph::Nn(graph) = graph {
             input_ranges = known_ranges(graph);
+            approximated = graph.clone();
         }
         on_pass(name, graph);
     });
     let compiled = pipeline::compile(manager, model.graph.clone())?;
+    if cx.options.target == Target::Automatic
+        && let Some(percent) = asked_agreement(&compiled.passes)
+    {
+        observer.notice(&format!(
+            "a deep model: polynomials are chosen so that {percent} % of the calibration samples keep their class, not for \
+             {} bits as in shallow ones; --precision BITS or --agreement PCT asks for something else",
+            Target::DEFAULT_BITS
+        ));
+    }
     let values = placed_values(&compiled.slot, &precision_by_origin(cx, &compiled.ckks)?);
     let spec = compiled.ckks.attrs.parameters.as_ref();
     let bootstrap = spec
@@ -78,6 +91,7 @@ pub fn compile(
         plan: cpu::plan(&compiled.ckks, &info)?,
         seconds: start.elapsed().as_secs_f64(),
         passes: compiled.passes,
+        approximated,
     })
 }
 
@@ -96,6 +110,12 @@ fn placed_values(graph: &Graph<Slot>, bits: &BTreeMap<Origin, f64>) -> Vec<Value
         bits: bits.get(&node.origin).copied(),
     };
     yielded.map(report).collect()
+}
+
+/// The agreement that activations were chosen for, if it was one.
+fn asked_agreement(passes: &[PassReport]) -> Option<f64> {
+    let asked = |pass: &PassReport| pass.stats.0.get("asked_agreement_percent").copied();
+    passes.iter().find_map(asked)
 }
 
 /// For every input, the interval that the graph says its elements stay in.

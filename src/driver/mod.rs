@@ -1,7 +1,8 @@
 //! The steps from a model file to an encrypted prediction, one file each.
 //!
 //! Reading order: [`model`] (import), [`data`] (samples), [`compile`] (model to plan), [`roles`] (client and server as
-//! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`program`] (programs in
+//! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`ranges`] (inputs
+//! that leave them), [`program`] (programs in
 //! text form), [`prices`] (cost tables), [`calibrate_machine`] (a machine's own), [`machine`].
 
 pub mod calibrate_machine;
@@ -13,6 +14,7 @@ pub mod metrics;
 pub mod model;
 pub mod prices;
 pub mod program;
+pub mod ranges;
 pub mod roles;
 
 mod error;

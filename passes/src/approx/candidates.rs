@@ -3,6 +3,9 @@
 //! A family is one way to place the interval: as given with all coefficients, or widened to be symmetric about the
 //! curve's centre with half of them, which costs fewer products.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use aphelion_ir::slot::Polynomial;
 
 use super::chebyshev::max_error;
@@ -22,6 +25,8 @@ const MEASURE_POINTS: (usize, usize) = (200, 10);
 
 /// One way to place the interval.
 pub(super) struct Family {
+    /// Position among the request's families.
+    number: usize,
     pub(super) parity: Parity,
     hull: (f64, f64),
     /// The hull, split at the kinks.
@@ -31,8 +36,18 @@ pub(super) struct Family {
     slope: f64,
 }
 
+/// What was fitted and measured for one curve on one interval with one histogram. It does not depend on the budget, so
+/// that it serves all requests which differ in nothing else.
+#[derive(Default)]
+pub struct FitCache {
+    /// By family and largest degree.
+    fits: BTreeMap<(usize, usize), Fits>,
+    /// All candidates, by family and degree.
+    candidates: BTreeMap<(usize, usize), Vec<Choice>>,
+}
+
 /// Fits of a family that serve all degrees of one depth.
-pub(super) struct Fits {
+struct Fits {
     least_squares: Vec<(f64, LeastSquaresFits)>,
 }
 
@@ -43,6 +58,7 @@ impl Family {
         let kinks = request.curve.kinks();
         let segments = split((low, high), kinks.to_vec());
         let mut families = vec![Self {
+            number: 0,
             parity: Parity::General,
             hull: (low, high),
             segments,
@@ -62,6 +78,7 @@ impl Family {
                 .flat_map(|kink| [(kink - center).abs(), -(kink - center).abs()]);
             let segments = split(hull, mirrored.map(|offset| center + offset).collect());
             families.push(Self {
+                number: families.len(),
                 parity,
                 hull,
                 segments,
@@ -94,7 +111,7 @@ impl Family {
     }
 
     /// Least-squares fits up to `max_degree`, none without samples.
-    pub(super) fn fits(&self, request: &Request<'_>, max_degree: usize) -> Result<Fits, ApproxError> {
+    fn fits(&self, request: &Request<'_>, max_degree: usize) -> Result<Fits, ApproxError> {
         let Some(histogram) = request.histogram else {
             return Ok(Fits {
                 least_squares: Vec::new(),
@@ -111,13 +128,42 @@ impl Family {
         Ok(Fits { least_squares })
     }
 
-    /// The candidate of `degree` that comes nearest to the budget; the minimax polynomial where all are alike.
+    /// The candidate of `degree` that comes nearest to the budget; the minimax polynomial where all are alike. Fits may
+    /// serve degrees up to `largest`; `cache` is for this request but for its budget.
     pub(super) fn best_of_degree(
+        &self,
+        request: &Request<'_>,
+        cache: &mut FitCache,
+        (cost, degree): (Cost, usize),
+        largest: usize,
+    ) -> Result<Choice, ApproxError> {
+        let key = (self.number, degree);
+        if !cache.candidates.contains_key(&key) {
+            let fits = match cache.fits.entry((self.number, largest)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(self.fits(request, largest)?),
+            };
+            let candidates = self.candidates(request, fits, (cost, degree))?;
+            cache.candidates.insert(key, candidates);
+        }
+        let excess = |choice: &Choice| request.budget.excess(&choice.errors);
+        let mut candidates = cache.candidates[&key].iter();
+        let mut best = candidates.next();
+        for choice in candidates {
+            if best.is_none_or(|best| excess(choice) < excess(best)) {
+                best = Some(choice);
+            }
+        }
+        best.cloned().ok_or(ApproxError::NoSamples)
+    }
+
+    /// All candidates of `degree`, minimax first.
+    fn candidates(
         &self,
         request: &Request<'_>,
         fits: &Fits,
         (cost, degree): (Cost, usize),
-    ) -> Result<Choice, ApproxError> {
+    ) -> Result<Vec<Choice>, ApproxError> {
         let function = |x: f64| self.reduced(request, x);
         let fit = minimax(&MinimaxProblem {
             function: &function,
@@ -126,15 +172,12 @@ impl Family {
             degree,
             parity: self.parity,
         })?;
-        let mut best = self.choice(request, fit.poly, Method::Minimax, cost);
+        let mut candidates = vec![self.choice(request, fit.poly, Method::Minimax, cost)];
         for (floor, fits) in &fits.least_squares {
             let method = Method::LeastSquares { floor: *floor };
-            let choice = self.choice(request, fits.of_degree(degree), method, cost);
-            if request.budget.excess(&choice.errors) < request.budget.excess(&best.errors) {
-                best = choice;
-            }
+            candidates.push(self.choice(request, fits.of_degree(degree), method, cost));
         }
-        Ok(best)
+        Ok(candidates)
     }
 
     /// The curve without the part that is added after the fit.

@@ -4,7 +4,7 @@
 //! functions, gates by composite signs. Cost is depth first, then products of ciphertexts; ties go to the smaller excess
 //! over the budget, then to the family tried first. Every candidate is measured before it is accepted.
 
-use super::candidates::{Family, measure};
+use super::candidates::{Family, FitCache, measure};
 use super::error::ApproxError;
 use super::hinge::{GatedSum, balanced_absolute_value};
 use super::remez::MAX_DEGREE;
@@ -26,6 +26,14 @@ const PREDICTION_SLACK: f64 = 1.5;
 /// If nothing within the limits holds the budget, the request makes no sense, or the function is not finite on the
 /// interval.
 pub fn choose(request: &Request<'_>) -> Result<Choice, ApproxError> {
+    choose_cached(request, &mut FitCache::default())
+}
+
+/// As [`choose`], with what was fitted for requests that differ in budget and limits only.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_cached(request: &Request<'_>, cache: &mut FitCache) -> Result<Choice, ApproxError> {
     request.check()?;
     let families = Family::of(request);
     let mut nearest: Option<Choice> = None;
@@ -34,7 +42,7 @@ pub fn choose(request: &Request<'_>) -> Result<Choice, ApproxError> {
         let mut at_depth: Option<Choice> = None;
         for family in &families {
             if depth <= MAX_DEGREE.ilog2() as usize + 1 {
-                let choice = cheapest_of_depth(request, family, depth)?;
+                let choice = cheapest_of_depth(request, cache, family, depth)?;
                 consider(request, choice, &mut at_depth, &mut nearest);
             }
         }
@@ -81,13 +89,17 @@ fn consider(
 }
 
 /// The cheapest polynomial of a family and a depth that holds the budget; the most precise one if none does.
-fn cheapest_of_depth(request: &Request<'_>, family: &Family, depth: usize) -> Result<Option<Choice>, ApproxError> {
+fn cheapest_of_depth(
+    request: &Request<'_>,
+    cache: &mut FitCache,
+    family: &Family,
+    depth: usize,
+) -> Result<Option<Choice>, ApproxError> {
     let options = family.degrees(depth, request.max_degree);
     let Some(&largest) = options.last() else {
         return Ok(None);
     };
-    let fits = family.fits(request, largest.1)?;
-    let mut found = family.best_of_degree(request, &fits, largest)?;
+    let mut found = family.best_of_degree(request, cache, largest, largest.1)?;
     if request.budget.excess(&found.errors) > 1.0 {
         return Ok(Some(found));
     }
@@ -95,7 +107,7 @@ fn cheapest_of_depth(request: &Request<'_>, family: &Family, depth: usize) -> Re
     let (mut first, mut last) = (0, options.len() - 1);
     while first < last {
         let middle = (first + last) / 2;
-        let choice = family.best_of_degree(request, &fits, options[middle])?;
+        let choice = family.best_of_degree(request, cache, options[middle], largest.1)?;
         if request.budget.excess(&choice.errors) <= 1.0 {
             (found, last) = (choice, middle);
         } else {

@@ -22,8 +22,9 @@ mod sign;
 mod sign_degrees;
 mod weighted_least_squares;
 
+pub use candidates::FitCache;
 pub use chebyshev::{fit, interpolate, max_error, to_monomial, truncate};
-pub use choose::choose;
+pub use choose::{choose, choose_cached};
 pub use cost::{Cost, Parity};
 pub use curve::{Curve, HingeForm, Symmetry};
 pub use error::ApproxError;

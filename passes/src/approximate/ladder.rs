@@ -2,7 +2,7 @@
 
 use super::site::{Site, failed};
 use crate::PassError;
-use crate::approx::{ApproxError, Approximation, Choice, ErrorBudget, Request, choose};
+use crate::approx::{ApproxError, Approximation, Choice, ErrorBudget, FitCache, Request, choose_cached};
 use std::collections::BTreeMap;
 
 /// Largest degree of a single polynomial: beyond, composites are cheaper and as deep.
@@ -24,6 +24,7 @@ pub(super) struct Ladder<'a> {
     site: &'a Site,
     /// `None` where the limits allow no such precision.
     rungs: BTreeMap<u32, Option<Choice>>,
+    fits: FitCache,
     /// The first rung that is known to be out of reach of single polynomials.
     first_composite: u32,
     /// The first rung that is known to be out of reach altogether.
@@ -38,6 +39,7 @@ impl<'a> Ladder<'a> {
         Ladder {
             site,
             rungs: BTreeMap::new(),
+            fits: FitCache::default(),
             first_composite: u32::MAX,
             end: u32::MAX,
         }
@@ -119,7 +121,7 @@ impl<'a> Ladder<'a> {
             max_depth: MAX_DEPTH,
             margin: STAGE_NOISE,
         };
-        match choose(&request) {
+        match choose_cached(&request, &mut self.fits) {
             Ok(choice) => {
                 if matches!(choice.approximation, Approximation::Gates(_)) {
                     self.first_composite = self.first_composite.min(rung);

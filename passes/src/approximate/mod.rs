@@ -5,13 +5,16 @@
 //!         then rungs are lowered one by one, deepest first, and among those where it matters least, while the model with
 //!         all polynomials in place still holds the target with [`SAFETY`] to spare on all samples. For agreement only
 //!         levels count: every rung is the last of its depth. Fits see four samples of five; the fifth is held back, and
-//!         has to hold the target too. A trial evaluates what follows the first activation that changed.
+//!         has to hold the target too. Operands may use up half of their range's margin on samples. With few samples,
+//!         intervals are wider, and decisions have to be clear against the error of all. A trial evaluates what follows
+//!         the first activation that changed, on the least certain samples first.
 //! Source: equal error shares are optimal as an error falls by about the same factor per level for all activations;
 //!         fits as in `approx`. Precision-driven degrees as in Lee et al. (arXiv 2105.10879), here by measurement.
 //! Cost:   some 15 to [`MAX_TRIALS`] evaluations of at most [`MAX_SAMPLES`] samples, and the fits: 0.3 to 1 s on
 //!         mlp_credit, 0.3 to 4 s on cnn1d_gunpoint, growing with the precision (2 busy cores); fits beyond degree 63 take
 //!         50 to 150 ms each.
 //! Counts: activations, activation_depth (sum of levels), activation_products, approximation_trials, precision_bits,
+//!         largest_range_use and range_use.NAME (extremes on the samples over the ends of the interval), and
 //!         asked_agreement_percent where the target is agreement, be it by default.
 //! Limits: [`ladder::MAX_DEPTH`] levels and degree [`ladder::MAX_DEGREE`] per activation.
 
@@ -77,6 +80,13 @@ pub fn run_reported(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Nn>, Stats, 
     stats.add("approximation_trials", found.n_trials as f64);
     if let Target::Agreement(percent) = target {
         stats.add("asked_agreement_percent", percent);
+    }
+    for activation in &report.activations {
+        stats.add(&format!("range_use.{}", activation.name), activation.range_use);
+    }
+    let range_use = report.activations.iter().map(|activation| activation.range_use);
+    if let Some(largest) = range_use.reduce(f64::max) {
+        stats.add("largest_range_use", largest);
     }
     if report.bits.is_finite() {
         stats.add("precision_bits", report.bits);

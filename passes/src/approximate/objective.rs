@@ -1,12 +1,16 @@
 //! How well a model with polynomials does against the exact one, and whether that is enough.
 
 use super::SAFETY;
-use super::site::Site;
+use super::site::{Site, is_few};
 use crate::calibrate::{Interval, Samples};
 use crate::options::Target;
 use aphelion_ir::nn::{Func, Nn, NnOp, Values};
 use aphelion_ir::{Graph, ValueId};
 use rayon::prelude::*;
+
+/// With few samples, which say little of decisions closer than theirs, the best class has to lead by as many times the
+/// root mean square error of all results.
+const LEAD_OF_FEW: f64 = 2.0;
 
 /// The exact model's results, and what is asked.
 pub(super) struct Objective {
@@ -18,6 +22,8 @@ pub(super) struct Objective {
     /// A single score means the second class above this.
     threshold: f64,
     largest: f64,
+    /// By sample, how far the best class is ahead of the next.
+    leads: Vec<f64>,
 }
 
 /// How well a model does.
@@ -31,7 +37,9 @@ pub(super) struct Measured {
     pub(super) n_agreeing: usize,
     /// Samples whose class would hold with the error multiplied by the safety factor.
     pub(super) n_safe: usize,
-    /// Whether every activation's operand stayed in its interval.
+    /// Samples measured.
+    pub(super) n_samples: usize,
+    /// Whether every activation's operand stayed in its interval, with half of the margin left.
     pub(super) is_inside: bool,
 }
 
@@ -45,10 +53,16 @@ impl Objective {
         let clear: Vec<Vec<f64>> = values.iter().map(of_sample).collect();
         let first = graph.outputs().first().map(|output| output.value);
         let largest = clear.iter().flatten().fold(0.0f64, |largest, x| largest.max(x.abs()));
+        let n_classes = first.map_or(0, |value| graph.ty(value).len());
+        let threshold = first.map_or(0.0, |value| threshold(graph, value));
         Objective {
             target,
-            n_classes: first.map_or(0, |value| graph.ty(value).len()),
-            threshold: first.map_or(0.0, |value| threshold(graph, value)),
+            n_classes,
+            threshold,
+            leads: clear
+                .iter()
+                .map(|scores| lead(&scores[..n_classes], threshold))
+                .collect(),
             largest: largest.max(f64::MIN_POSITIVE),
             clear,
         }
@@ -89,14 +103,34 @@ impl Objective {
         is_enough && measured.is_inside
     }
 
-    /// How well `values` of the first samples do, where activations were approximated.
-    pub(super) fn measure(&self, graph: &Graph<Nn>, sites: &[Site], values: &[Values]) -> Measured {
+    /// The samples, those first whose class is the least certain.
+    pub(super) fn hardest_first(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.n_samples()).collect();
+        order.sort_by(|a, b| self.leads[*a].total_cmp(&self.leads[*b]));
+        order
+    }
+
+    /// Whether some samples did so badly that the target is missed, as far as they tell.
+    pub(super) fn is_lost(&self, measured: &Measured) -> bool {
+        let is_too_far = match self.target {
+            Target::Precision(_) => measured.max_error > self.allowed_error(),
+            Target::Agreement(percent) => {
+                let n_unsafe = (measured.n_samples - measured.n_safe) as f64;
+                self.n_samples() as f64 - n_unsafe < percent / 100.0 * self.n_samples() as f64
+            }
+            Target::Automatic => true,
+        };
+        is_too_far || !measured.is_inside || !measured.max_error.is_finite()
+    }
+
+    /// How well the samples at `indices` do by their `values`, where activations were approximated.
+    pub(super) fn measure(&self, graph: &Graph<Nn>, sites: &[Site], indices: &[usize], values: &[Values]) -> Measured {
         let of_sample = |values: &Values| {
             let results = graph.outputs().iter().map(|output| output.value.index());
             let outputs: Vec<f64> = results.flat_map(|x| values[x].iter().copied()).collect();
             let is_inside = sites.iter().all(|site| {
                 let hull = Interval::hull(values[site.x.index()].iter().copied());
-                site.interval.contains(hull.low) && site.interval.contains(hull.high)
+                site.half_margin().contains(hull.low) && site.half_margin().contains(hull.high)
             });
             (outputs, is_inside)
         };
@@ -106,9 +140,22 @@ impl Objective {
             held_back_max_error: 0.0,
             n_agreeing: 0,
             n_safe: 0,
+            n_samples: indices.len(),
             is_inside: true,
         };
-        for (index, ((outputs, is_inside), clear)) in evaluated.iter().zip(&self.clear).enumerate() {
+        let errors = indices.iter().zip(&evaluated).flat_map(|(index, (outputs, _))| {
+            let clear = &self.clear[*index];
+            outputs.iter().zip(clear).map(|(y, x)| (y - x) * (y - x))
+        });
+        let (n_results, square) = errors.fold((0usize, 0.0), |(n, sum), error| (n + 1, sum + error));
+        let rms = (square / n_results.max(1) as f64).sqrt();
+        let needed_lead = if is_few(self.n_samples()) {
+            LEAD_OF_FEW * rms
+        } else {
+            0.0
+        };
+        for (&index, (outputs, is_inside)) in indices.iter().zip(&evaluated) {
+            let clear = &self.clear[index];
             let error = outputs
                 .iter()
                 .zip(clear)
@@ -122,7 +169,8 @@ impl Objective {
                 self.class(&exaggerated) == self.class(clear)
             };
             measured.n_agreeing += usize::from(with_error(1.0));
-            measured.n_safe += usize::from(with_error(1.0) && with_error(SAFETY));
+            let is_ahead = self.leads[index] >= needed_lead;
+            measured.n_safe += usize::from(is_ahead && with_error(1.0) && with_error(SAFETY));
             measured.is_inside &= *is_inside;
         }
         measured
@@ -134,6 +182,19 @@ impl Objective {
             [score] => usize::from(*score > self.threshold),
             _ => (1..scores.len()).fold(0, |best, i| if scores[i] > scores[best] { i } else { best }),
         }
+    }
+}
+
+/// How far the best score is ahead of the next, or a single one from the threshold.
+fn lead(scores: &[f64], threshold: f64) -> f64 {
+    if let [score] = scores {
+        return (score - threshold).abs();
+    }
+    let mut sorted = scores.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    match sorted.as_slice() {
+        [best, next, ..] => best - next,
+        _ => 0.0,
     }
 }
 

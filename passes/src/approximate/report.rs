@@ -33,6 +33,8 @@ pub struct ActivationReport {
     pub data: (f64, f64),
     /// Smallest distance of a sample from the interval's ends, relative to half the length of the data's range.
     pub margin: f64,
+    /// How far samples go from the interval's centre, relative to its ends: at 1, the next one may leave it.
+    pub range_use: f64,
     /// Largest error in the interval.
     pub max_error: f64,
     /// Largest error on the samples that were fitted, where there are samples.
@@ -97,6 +99,13 @@ pub(super) fn report(
             interval: (site.interval.low, site.interval.high),
             data: (site.data.low, site.data.high),
             margin: if half_length > 0.0 { room / half_length } else { 0.0 },
+            range_use: {
+                let (centre, reach) = (
+                    0.5 * (site.interval.low + site.interval.high),
+                    0.5 * (site.interval.high - site.interval.low),
+                );
+                (site.data.high - centre).max(centre - site.data.low) / reach
+            },
             max_error: choice.errors.interval_max_abs,
             data_max_error: choice.errors.data_max_abs,
             data_rms_error: choice.errors.data_rms,

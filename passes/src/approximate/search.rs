@@ -14,8 +14,10 @@ use rayon::prelude::*;
 /// Rung at which an activation's effect on the results is measured: 4 bits, low enough to show, high enough to be in
 /// proportion.
 const PROBE_RUNG: u32 = 8;
-/// Samples that effects are measured on.
-const N_PROBE_SAMPLES: usize = 8;
+/// Fewest samples that effects are measured on, and that a trial begins with.
+const MIN_PROBE_SAMPLES: usize = 6;
+/// As many samples are taken as have this many values among them.
+const N_PROBE_VALUES: usize = 1 << 22;
 /// Bits of error share between the largest and the smallest threshold tried.
 const THRESHOLD_BITS: i32 = 24;
 /// Thresholds per factor of two.
@@ -38,6 +40,10 @@ pub(super) struct Search<'a> {
     trials: Trials<'a>,
     objective: &'a Objective,
     ladders: Vec<Ladder<'a>>,
+    /// Samples in the order in which they are tried.
+    order: Vec<usize>,
+    /// How many of them effects are measured on, and a trial begins with.
+    n_probed: usize,
     n_trials: usize,
     /// Smallest error of a result reached by any trial.
     best_error: f64,
@@ -53,12 +59,16 @@ struct Trial {
 impl<'a> Search<'a> {
     /// `trials` know the exact model.
     pub(super) fn new(graph: &'a Graph<Nn>, sites: &'a [Site], trials: Trials<'a>, objective: &'a Objective) -> Self {
+        let n_values: usize = graph.iter().map(|(_, node)| node.ty.len()).sum();
+        let n_probed = (N_PROBE_VALUES / n_values.max(1)).max(MIN_PROBE_SAMPLES);
         Search {
             graph,
             sites,
             trials,
             objective,
             ladders: sites.iter().map(Ladder::new).collect(),
+            order: objective.hardest_first(),
+            n_probed: n_probed.min(objective.n_samples()),
             n_trials: 0,
             best_error: f64::INFINITY,
         }
@@ -90,7 +100,7 @@ impl<'a> Search<'a> {
         self.ladders
             .par_iter_mut()
             .try_for_each(|ladder| ladder.choice(PROBE_RUNG).map(drop))?;
-        let n_samples = self.objective.n_samples().min(N_PROBE_SAMPLES);
+        let probed = &self.order[..self.n_probed];
         let mut effects = Vec::with_capacity(self.sites.len());
         for index in 0..self.sites.len() {
             let mut effect = 1.0;
@@ -99,10 +109,11 @@ impl<'a> Search<'a> {
                 setting[index] = Some(PROBE_RUNG);
                 let mut choices = vec![None; self.sites.len()];
                 choices[index] = Some(&choice);
-                let values = self.trials.evaluate(&setting, &choices, n_samples)?;
+                let values = self.trials.evaluate(&setting, &choices, probed)?;
                 let error = error_of(&choice);
                 if let Some(values) = values.filter(|_| error > 0.0) {
-                    effect = self.objective.measure(self.graph, self.sites, &values).max_error / error;
+                    let measured = self.objective.measure(self.graph, self.sites, probed, &values);
+                    effect = measured.max_error / error;
                 }
             }
             effects.push(effect);
@@ -160,43 +171,26 @@ impl<'a> Search<'a> {
     /// Lowers one rung after the other to fewer levels while the target holds: deepest activation first, among those the
     /// one where it matters least.
     fn lower_rungs(&mut self, effects: &[f64], rungs: &mut Vec<u32>, measured: &mut Measured) -> Result<(), PassError> {
-        // By site: what to try next, how deep it was, and how much error it would cause.
-        let mut next: Vec<Option<(u32, usize, f64)>> = Vec::with_capacity(rungs.len());
-        for index in 0..rungs.len() {
-            next.push(self.step_down(index, rungs[index], effects[index])?);
-        }
+        let mut next: Vec<Option<Step>> = (self.ladders.par_iter_mut().zip(&*rungs).zip(effects))
+            .map(|((ladder, rung), effect)| step_down(ladder, *rung, *effect))
+            .collect::<Result<_, _>>()?;
         while self.n_trials < MAX_TRIALS {
-            let candidates = next
-                .iter()
-                .enumerate()
-                .filter_map(|(index, step)| step.map(|step| (index, step)));
-            let first = candidates.min_by(|(_, (_, a_depth, a_error)), (_, (_, b_depth, b_error))| {
-                b_depth.cmp(a_depth).then(a_error.total_cmp(b_error))
-            });
-            let Some((index, (lower, ..))) = first else { break };
+            let candidates = (next.iter().enumerate()).filter_map(|(index, step)| step.map(|step| (index, step)));
+            let first = candidates.min_by(|(_, a), (_, b)| b.depth.cmp(&a.depth).then(a.error.total_cmp(&b.error)));
+            let Some((index, Step { lower, .. })) = first else {
+                break;
+            };
             let mut lowered = rungs.clone();
             lowered[index] = lower;
             next[index] = match self.trial(&lowered)? {
                 Some(trial) => {
                     (*rungs, *measured) = self.accept(trial);
-                    self.step_down(index, lower, effects[index])?
+                    step_down(&mut self.ladders[index], lower, effects[index])?
                 }
                 None => None,
             };
         }
         Ok(())
-    }
-
-    /// The highest rung below `rung` that takes fewer levels, the levels that `rung` takes, and the error that the lower
-    /// one would cause in the results.
-    fn step_down(&mut self, index: usize, rung: u32, effect: f64) -> Result<Option<(u32, usize, f64)>, PassError> {
-        let ladder = &mut self.ladders[index];
-        let depth = ladder.depth(rung)?;
-        let Some(lower) = ladder.first_shallower(rung)? else {
-            return Ok(None);
-        };
-        let error = ladder.choice(lower)?.map_or(f64::INFINITY, error_of);
-        Ok(Some((lower, depth, effect * error)))
     }
 
     /// Tries the model with all activations on `rungs`; `None` when one of them is out of reach, or the target missed.
@@ -212,13 +206,24 @@ impl<'a> Search<'a> {
         }
         self.n_trials += 1;
         let setting: Setting = rungs.iter().copied().map(Some).collect();
-        let n_samples = self.objective.n_samples();
-        let Some(values) = self.trials.evaluate(&setting, &choices, n_samples)? else {
+        let measure =
+            |indices: &[usize], values: &[Values]| self.objective.measure(self.graph, self.sites, indices, values);
+        let (first, rest) = self.order.split_at(self.n_probed);
+        let Some(mut values) = self.trials.evaluate(&setting, &choices, first)? else {
             return Ok(None);
         };
-        let measured = self.objective.measure(self.graph, self.sites, &values);
+        let mut measured = measure(first, &values);
+        let is_lost = self.objective.is_lost(&measured);
+        if !is_lost && !rest.is_empty() {
+            let Some(more) = self.trials.evaluate(&setting, &choices, rest)? else {
+                return Ok(None);
+            };
+            values.extend(more);
+            measured = measure(&self.order, &values);
+        }
         self.best_error = self.best_error.min(measured.max_error);
-        Ok(self.objective.is_met(&measured).then(|| Trial {
+        let is_met = !is_lost && self.objective.is_met(&measured);
+        Ok(is_met.then(|| Trial {
             rungs: rungs.to_vec(),
             values,
             measured,
@@ -228,7 +233,7 @@ impl<'a> Search<'a> {
     /// Goes on from a trial.
     fn accept(&mut self, trial: Trial) -> (Vec<u32>, Measured) {
         let setting = trial.rungs.iter().copied().map(Some).collect();
-        self.trials.accept(setting, trial.values);
+        self.trials.accept(setting, &self.order, trial.values);
         (trial.rungs, trial.measured)
     }
 
@@ -246,4 +251,25 @@ impl<'a> Search<'a> {
 /// The error of an approximation on the data, or anywhere where there is none.
 fn error_of(choice: &Choice) -> f64 {
     choice.errors.data_rms.unwrap_or(choice.errors.interval_max_abs)
+}
+
+/// What to try next for one activation.
+#[derive(Clone, Copy)]
+struct Step {
+    /// The highest rung that takes fewer levels.
+    lower: u32,
+    /// Levels now.
+    depth: usize,
+    /// Error that the lower rung would cause in the results.
+    error: f64,
+}
+
+/// The step from `rung`; `None` where there is no lower one.
+fn step_down(ladder: &mut Ladder<'_>, rung: u32, effect: f64) -> Result<Option<Step>, PassError> {
+    let depth = ladder.depth(rung)?;
+    let Some(lower) = ladder.first_shallower(rung)? else {
+        return Ok(None);
+    };
+    let error = effect * ladder.choice(lower)?.map_or(f64::INFINITY, error_of);
+    Ok(Some(Step { lower, depth, error }))
 }

@@ -8,6 +8,10 @@ use aphelion_ir::{Graph, Origin, ValueId};
 
 /// A divisor keeps this share of the smallest magnitude seen where its widened interval would reach zero.
 const SMALLEST_DIVISOR: f64 = 0.5;
+/// Fewer samples than this say little of the extremes of others,
+const N_MANY_SAMPLES: usize = 32;
+/// so that intervals are widened by this factor.
+const FEW_SAMPLES_MARGIN: f64 = 1.25;
 /// Half length, relative to its magnitude, of the interval about a value that never varies.
 const POINT_REACH: f64 = 1e-3;
 
@@ -28,6 +32,22 @@ pub(super) struct Site {
     pub(super) histogram: Option<Histogram>,
     /// Half the spread of the function over the data: what errors are relative to.
     pub(super) scale: f64,
+}
+
+/// Whether so many samples are few.
+pub(super) fn is_few(n_samples: usize) -> bool {
+    n_samples < N_MANY_SAMPLES
+}
+
+impl Site {
+    /// The interval that operands have to stay in on the samples: half of the margin is for other inputs.
+    pub(super) fn half_margin(&self) -> Interval {
+        let (data, interval) = (self.data, self.interval);
+        Interval::new(
+            data.low.min(0.5 * (data.low + interval.low)),
+            data.high.max(0.5 * (data.high + interval.high)),
+        )
+    }
 }
 
 /// The activations of `graph` in arena order.
@@ -56,7 +76,12 @@ pub(super) fn find(graph: &Graph<Nn>, samples: &Samples, are_real: bool) -> Resu
     let mut found = Vec::with_capacity(sites.len());
     for (index, (value, x, func)) in sites.iter().enumerate() {
         let data = data(index);
-        let interval = interval(graph, *x, func, data)?;
+        let margin = if are_real && is_few(per_sample.len()) {
+            FEW_SAMPLES_MARGIN
+        } else {
+            1.0
+        };
+        let interval = interval(graph, *x, func, data, margin)?;
         let curve = Curve::of(func);
         let ends = Interval::hull((0..=64).map(|i| {
             let t = f64::from(i) / 64.0;
@@ -92,8 +117,8 @@ pub(super) fn find(graph: &Graph<Nn>, samples: &Samples, are_real: bool) -> Resu
     Ok(found)
 }
 
-/// The interval to approximate on: the calibrated one, within the function's domain.
-fn interval(graph: &Graph<Nn>, x: ValueId, func: &Func, data: Interval) -> Result<Interval, PassError> {
+/// The interval to approximate on: the calibrated one, widened by `margin`, within the function's domain.
+fn interval(graph: &Graph<Nn>, x: ValueId, func: &Func, data: Interval, margin: f64) -> Result<Interval, PassError> {
     let origin = graph.origin(x);
     let known = graph.attrs.ranges.binary_search_by_key(&x.0, |range| range.value);
     let mut interval = match known {
@@ -103,6 +128,7 @@ fn interval(graph: &Graph<Nn>, x: ValueId, func: &Func, data: Interval) -> Resul
             return Err(PassError::BadInput(message));
         }
     };
+    interval = interval.widened(margin);
     let is_undefined = match func {
         Func::Sqrt {} => {
             interval.low = interval.low.max(0.0);

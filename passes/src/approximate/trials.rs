@@ -38,33 +38,36 @@ impl<'a> Trials<'a> {
         &self.values
     }
 
-    /// What the model yields for the first `n_samples` under another setting, in which every site has the choice at its
-    /// position; `None` when some value is no finite number.
+    /// What the model yields for the samples at `indices` under another setting, in which every site has the choice at
+    /// its position; `None` when some value is no finite number.
     pub(super) fn evaluate(
         &self,
         setting: &[Option<u32>],
         choices: &[Option<&Choice>],
-        n_samples: usize,
+        indices: &[usize],
     ) -> Result<Option<Vec<Values>>, IrError> {
         let changed = self.setting.iter().zip(setting).position(|(known, new)| known != new);
         let Some(first) = changed else {
-            return Ok(Some(self.values[..n_samples].to_vec()));
+            return Ok(Some(indices.iter().map(|index| self.values[*index].clone()).collect()));
         };
         let stand_in = |value: ValueId, x: &[f64]| {
             let site = self.sites.binary_search_by_key(&value, |site| site.value).ok()?;
             choices[site].map(|choice| choice.approximation.eval_all(x))
         };
         let first = self.sites[first].value;
-        let one = |values: &Values| self.interpreter.evaluate_from(values, first, &stand_in);
-        match self.values[..n_samples].par_iter().map(one).collect() {
+        let one = |index: &usize| self.interpreter.evaluate_from(&self.values[*index], first, &stand_in);
+        match indices.par_iter().map(one).collect() {
             Ok(values) => Ok(Some(values)),
             Err(IrError::Interpret { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Takes a setting and what the model yields under it, for all samples, as known.
-    pub(super) fn accept(&mut self, setting: Setting, values: Vec<Values>) {
-        (self.setting, self.values) = (setting, values);
+    /// Takes a setting and what the model yields under it, for all samples in the order of `indices`, as known.
+    pub(super) fn accept(&mut self, setting: Setting, indices: &[usize], values: Vec<Values>) {
+        self.setting = setting;
+        for (index, values) in indices.iter().zip(values) {
+            self.values[*index] = values;
+        }
     }
 }

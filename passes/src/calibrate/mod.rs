@@ -12,11 +12,13 @@
 //! Counts: calibrated_values, calibration_samples.
 //! Limits: the margin is at least 1; [`MIN_SAMPLES_FOR_TAIL`] samples for the extremes to have a law.
 
+mod check;
 mod interval;
 mod intervals;
 mod propagate;
 mod samples;
 
+pub use check::{RangeExcess, check_ranges};
 pub use interval::Interval;
 pub use propagate::propagate;
 pub(crate) use samples::Samples;

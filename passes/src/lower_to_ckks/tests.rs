@@ -142,6 +142,10 @@ fn arbitrary_op(choice: u8, a: ValueId, b: ValueId, by: f64) -> SlotOp {
             x: a,
             poly: poly(Basis::Chebyshev {}, -4.0, 5.0, &[0.1, by, 0.3]),
         },
+        13 => SlotOp::Poly {
+            x: a,
+            poly: poly(Basis::Monomial {}, -1.0, 1.0, &[0.1, by, 0.4, 0.0, -2.0]),
+        },
         _ => SlotOp::Mul { a, b },
     }
 }
