@@ -1,9 +1,11 @@
 //! The key plan: exactly the evaluation keys that a program needs, each at the highest level at which it is used.
 
-use crate::cost_model::{Costs, Work, Workload};
+use crate::PassError;
+use crate::cost_model::{Bootstraps, Costs, Work, Workload};
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Ckks, CkksOp};
 use aphelion_runtime::ckks::keys::KeyRequest;
+use std::collections::BTreeSet;
 
 /// Evaluation keys by purpose and level.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,29 +15,41 @@ pub struct KeyPlan {
 }
 
 impl KeyPlan {
-    /// The keys of `graph`, whose work is `workload`.
-    pub fn new(graph: &Graph<Ckks>, workload: &Workload) -> Self {
+    /// The keys of `graph`, whose work is `workload`, with those of its bootstraps.
+    ///
+    /// # Errors
+    /// When a bootstrap cannot be planned.
+    pub fn new(
+        graph: &Graph<Ckks>,
+        workload: &Workload,
+        bootstraps: Option<&Bootstraps<'_>>,
+    ) -> Result<Self, PassError> {
         let mut request = KeyRequest::default();
+        let mut kinds = BTreeSet::new();
         for item in &workload.items {
             let level = item.level as usize;
             match (&item.work, graph.op(item.value)) {
                 (Work::Rotate, CkksOp::Rotate { by, .. }) => request.add_rotation(*by, level),
                 (Work::Relinearize { .. }, _) => request.add_relin(level),
-                (Work::Linear(shape), _) => {
+                (Work::Linear(shape, _), _) => {
                     for (step, level) in shape.rotations(level) {
                         request.add_rotation(step, level);
                     }
                 }
                 (Work::Poly(plan), _) if plan.relinearizations() > 0 => request.add_relin(level),
+                (Work::Bootstrap(work), _) => kinds.extend(work.kinds.iter().map(|(kind, _)| *kind)),
                 _ => {}
             }
         }
-        KeyPlan { request }
+        if let Some(bootstraps) = bootstraps {
+            request.merge(&bootstraps.keys(kinds)?);
+        }
+        Ok(KeyPlan { request })
     }
 
     /// Number of keys.
     pub fn len(&self) -> usize {
-        self.request.keys().len()
+        self.request.keys().len() + usize::from(self.request.encapsulation.is_some())
     }
 
     /// True when the program needs no keys.
@@ -45,7 +59,11 @@ impl KeyPlan {
 
     /// Bytes of all keys in memory.
     pub fn bytes(&self, costs: &Costs) -> u64 {
-        let levels = self.request.keys().into_iter().map(|(_, level)| level as u32);
-        levels.map(|level| costs.key_bytes(level)).sum()
+        let encapsulation = self.request.encapsulation.map(|it| it.level);
+        let levels = self.request.keys().into_iter().map(|(_, level)| level);
+        levels
+            .chain(encapsulation)
+            .map(|level| costs.key_bytes(level as u32))
+            .sum()
     }
 }

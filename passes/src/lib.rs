@@ -25,6 +25,8 @@ pub mod approximate;
 pub mod lower_to_slot;
 pub mod rewrite;
 
+pub mod place_bootstraps;
+
 pub mod cost_model;
 pub mod keys;
 pub mod lower_to_ckks;

@@ -5,6 +5,9 @@ use aphelion_runtime::ckks::params::{MAX_LOG_N, MIN_LOG_N};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+/// Bytes that a plan may take in memory where nothing else is said: 16 GiB.
+pub const DEFAULT_MAX_MEMORY_BYTES: u64 = 16 << 30;
+
 /// How exact the encrypted model has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Target {
@@ -49,6 +52,11 @@ pub struct CompileOptions {
     pub allow_insecure: bool,
     /// Ring degree to use instead of the cheapest, as log2.
     pub log_n: Option<u32>,
+    /// Most levels that a program may use between bootstraps; where it is deeper it gets some. Without a limit, as many as
+    /// are cheapest.
+    pub max_levels: Option<u32>,
+    /// Bytes that a plan may take in memory: keys, plaintexts and ciphertexts.
+    pub max_memory_bytes: u64,
     /// Slots per ciphertext to use instead of the cheapest number, a power of two.
     pub slots: Option<usize>,
     /// Names of rewrite rules to leave out.
@@ -64,6 +72,8 @@ impl Default for CompileOptions {
             max_key_bytes: None,
             allow_insecure: false,
             log_n: None,
+            max_levels: None,
+            max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             slots: None,
             disabled_rules: BTreeSet::new(),
         }

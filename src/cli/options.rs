@@ -55,6 +55,12 @@ pub(super) struct CompileArgs {
     /// Ring degree as log2, instead of the cheapest.
     #[arg(long, value_name = "LOG2")]
     log_n: Option<u32>,
+    /// Most memory that a running plan may take: keys, plaintexts and ciphertexts.
+    #[arg(long, value_name = "SIZE", value_parser = parse::size, default_value = "16GiB")]
+    max_plan_memory: u64,
+    /// Most levels between two bootstraps, instead of the cheapest number.
+    #[arg(long, value_name = "N")]
+    max_levels: Option<u32>,
     /// Slots per ciphertext, a power of two, instead of the cheapest number.
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
@@ -93,6 +99,8 @@ impl CompileArgs {
             max_key_bytes: self.max_key_memory,
             allow_insecure: self.security == SecurityLevel::None,
             log_n: self.log_n,
+            max_levels: self.max_levels,
+            max_memory_bytes: self.max_plan_memory,
             slots: self.slots,
             disabled_rules: self.disable_rule.iter().cloned().collect(),
         };

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use aphelion_ir::ckks::{ParameterSpec, Secret};
-use aphelion_passes::cost_model::{CostTable, Costs, LimbOps};
+use aphelion_passes::cost_model::{CostTable, Costs, LimbOps, TransformSize};
 use aphelion_runtime::ckks::linear::{DiagonalIdx, LinearTransform};
 use aphelion_runtime::ckks::params::Parameters;
 use aphelion_runtime::ckks::polynomial::PolynomialPlan;
@@ -279,7 +279,8 @@ fn limb_ops(plan: &Plan, costs: &Costs, op: &Op) -> Option<LimbOps> {
         Op::Rotate { by, .. } => costs.rotate(level) * by.len() as f64,
         Op::Conjugate { .. } => costs.rotate(level),
         Op::LinearTransform { transform, .. } => {
-            costs.linear_transform(&shape(&plan.program().transforms[*transform])?, level)
+            let shape = shape(&plan.program().transforms[*transform])?;
+            costs.linear_transform(&TransformSize::of(&shape), level)
         }
         Op::PolyEval { polynomial, .. } => {
             let polynomial = plan.program().polynomials[*polynomial].clone();

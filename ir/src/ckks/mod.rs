@@ -14,7 +14,7 @@ mod noise;
 mod ops;
 
 pub use crate::parameters::{BootstrapSpec, ParameterSpec, Secret};
-pub use interp::{Interpreter, Noise};
+pub use interp::{Interpreter, Noise, RunResult};
 pub use noise::NoiseModel;
 pub use ops::{Bsgs, CkksOp};
 

@@ -93,6 +93,13 @@ impl Diagonals {
     /// such diagonal, or `baby + giant` is not its rotation modulo the rotation period.
     pub fn plaintext(&self, key: DiagonalKey, baby: usize, giant: usize) -> Option<Vec<f64>> {
         let values = self.values.get(&key)?;
+        let (tail, head) = values.split_at(self.plaintext_start(key, baby, giant)?);
+        Some([head, tail].concat())
+    }
+
+    /// Where the plaintext of a diagonal begins among the diagonal's values, and goes on cyclically from; see
+    /// [`Diagonals::plaintext`].
+    pub fn plaintext_start(&self, key: DiagonalKey, baby: usize, giant: usize) -> Option<usize> {
         if (baby + giant) % self.rotation_period != key.rotation {
             return None;
         }
@@ -102,7 +109,6 @@ impl Diagonals {
         } else {
             giant.wrapping_neg()
         };
-        let (tail, head) = values.split_at(start & (self.period - 1));
-        Some([head, tail].concat())
+        Some(start & (self.period - 1))
     }
 }

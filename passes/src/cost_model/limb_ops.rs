@@ -6,6 +6,7 @@
 use super::table::CostTable;
 use crate::bsgs::RotationCost;
 use aphelion_ir::ckks::ParameterSpec;
+use aphelion_runtime::ckks::boot::Operation;
 use aphelion_runtime::ckks::linear::LinearTransform;
 use aphelion_runtime::ckks::polynomial::PolynomialPlan;
 use std::iter::Sum;
@@ -64,6 +65,70 @@ impl Mul<f64> for LimbOps {
 impl Sum for LimbOps {
     fn sum<I: Iterator<Item = LimbOps>>(iter: I) -> LimbOps {
         iter.fold(LimbOps::default(), Add::add)
+    }
+}
+
+/// Encoded plaintexts. Of a polynomial's evaluations only the distinct ones are kept and computed: as many as the plaintext
+/// has independent real numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plaintexts {
+    /// How many.
+    pub count: usize,
+    /// Limbs of each.
+    pub limbs: u32,
+    /// Independent real numbers of each: the period with which slots repeat, twice that for complex ones.
+    pub numbers: usize,
+}
+
+/// What decides the cost of a linear transform.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransformSize {
+    /// Products with encoded diagonals.
+    pub diagonals: usize,
+    /// Input ciphertexts that are decomposed for hoisted rotations.
+    pub hoists: usize,
+    /// Hoisted rotations, over all inputs.
+    pub babies: usize,
+    /// Rotations of partial sums, over all outputs.
+    pub giants: usize,
+    /// Ciphertexts of the result.
+    pub outputs: usize,
+}
+
+impl TransformSize {
+    /// The size of `shape`. O(diagonals log diagonals).
+    pub fn of(shape: &LinearTransform) -> Self {
+        let uses = shape.baby_uses();
+        let mut hoisted: Vec<usize> = uses.keys().filter(|(_, baby)| *baby != 0).map(|(ct, _)| *ct).collect();
+        let babies = hoisted.len();
+        hoisted.dedup();
+        TransformSize {
+            diagonals: shape.diagonals().len(),
+            hoists: hoisted.len(),
+            babies,
+            giants: shape.groups().filter(|group| group[0].giant != 0).count(),
+            outputs: shape.n_outputs(),
+        }
+    }
+
+    /// The size of a transform in a bootstrap; `None` for another operation.
+    pub fn of_bootstrap(operation: &Operation) -> Option<Self> {
+        match *operation {
+            Operation::Transform {
+                diagonals,
+                babies,
+                giants,
+                outputs,
+                ..
+            } => Some(TransformSize {
+                diagonals,
+                hoists: usize::from(babies > 0),
+                babies,
+                giants,
+                outputs,
+            }),
+            _ => None,
+        }
     }
 }
 
@@ -151,29 +216,39 @@ impl Costs {
         self.key_switch(level) + self.permute(level + 1) + self.add(level, 1)
     }
 
-    /// Encoding one plaintext over `limbs` limbs.
-    pub fn encode(&self, limbs: u32) -> LimbOps {
-        LimbOps {
-            ntt: f64::from(limbs),
+    /// Encoding plaintexts.
+    pub fn encode(&self, plaintexts: &Plaintexts) -> LimbOps {
+        let each = LimbOps {
+            ntt: f64::from(plaintexts.limbs),
             encode: 1.0,
             ..LimbOps::default()
-        }
+        };
+        each * (plaintexts.count as f64 * self.density(plaintexts))
+    }
+
+    /// Bytes of encoded plaintexts.
+    pub fn plaintext_bytes(&self, plaintexts: &Plaintexts) -> u64 {
+        let dense = plaintexts.count as u64 * self.limb_bytes(plaintexts.limbs);
+        (dense as f64 * self.density(plaintexts)) as u64
+    }
+
+    /// Share of a polynomial's evaluations that are distinct.
+    fn density(&self, plaintexts: &Plaintexts) -> f64 {
+        (plaintexts.numbers as f64 / f64::from(self.log_n).exp2()).min(1.0)
     }
 
     /// Whether a linear transform keeps its rotated inputs modulo QP.
-    pub fn babies_stay_raised(&self, shape: &LinearTransform, level: u32) -> bool {
+    pub fn babies_stay_raised(&self, size: &TransformSize, level: u32) -> bool {
         let division = (level + 1 + self.n_special) * self.log_n + (level + 1) * self.n_special;
-        let rotated = shape.baby_uses().keys().filter(|(_, baby)| *baby != 0).count();
-        let giants = shape.groups().filter(|group| group[0].giant != 0).count();
-        let raised = 2 * self.n_special as usize * shape.diagonals().len() + giants * division as usize;
-        rotated > 0 && raised < 2 * rotated * division as usize
+        let raised = 2 * self.n_special as usize * size.diagonals + size.giants * division as usize;
+        size.babies > 0 && raised < 2 * size.babies * division as usize
     }
 
     /// Limbs of every encoded diagonal of a linear transform at `level`.
-    pub fn diagonal_limbs(&self, shape: &LinearTransform, level: u32) -> u32 {
+    pub fn diagonal_limbs(&self, size: &TransformSize, level: u32) -> u32 {
         level
             + 1
-            + if self.babies_stay_raised(shape, level) {
+            + if self.babies_stay_raised(size, level) {
                 self.n_special
             } else {
                 0
@@ -181,15 +256,9 @@ impl Costs {
     }
 
     /// A linear transform at `level` with its rescale, without rotate-and-sum, diagonals encoded beforehand.
-    pub fn linear_transform(&self, shape: &LinearTransform, level: u32) -> LimbOps {
-        let is_raised = self.babies_stay_raised(shape, level);
-        let limbs = self.diagonal_limbs(shape, level);
-        let uses = shape.baby_uses();
-        let rotated = uses.keys().filter(|(_, baby)| *baby != 0).count() as f64;
-        let mut decomposed: Vec<usize> = uses.keys().filter(|(_, baby)| *baby != 0).map(|(ct, _)| *ct).collect();
-        decomposed.dedup();
-        let giants = shape.groups().filter(|group| group[0].giant != 0).count() as f64;
-
+    pub fn linear_transform(&self, size: &TransformSize, level: u32) -> LimbOps {
+        let is_raised = self.babies_stay_raised(size, level);
+        let limbs = self.diagonal_limbs(size, level);
         let mut baby = self.key_product(level) + self.permute(limbs);
         let mut giant = self.key_switch_raised(level) + self.permute(level + 1 + self.n_special);
         let mut end = self.divide(level, 1) * 2.0;
@@ -198,18 +267,46 @@ impl Costs {
         } else {
             baby = baby + self.mod_down(level) * 2.0;
         }
-        if is_raised || giants > 0.0 {
+        if is_raised || size.giants > 0 {
             end = self.divide(level + self.n_special, self.n_special + 1) * 2.0;
         }
         let products = LimbOps {
-            stream_multiply: 2.0 * f64::from(limbs) * shape.diagonals().len() as f64,
+            stream_multiply: 2.0 * f64::from(limbs) * size.diagonals as f64,
             ..LimbOps::default()
         };
-        self.decompose(level) * decomposed.len() as f64
-            + baby * rotated
+        self.decompose(level) * size.hoists as f64
+            + baby * size.babies as f64
             + products
-            + giant * giants
-            + end * shape.n_outputs() as f64
+            + giant * size.giants as f64
+            + end * size.outputs as f64
+    }
+
+    /// One operation of a bootstrap.
+    pub fn bootstrap_operation(&self, operation: &Operation) -> LimbOps {
+        match *operation {
+            Operation::Raise { level } => LimbOps {
+                ntt: 2.0 * (level + 1) as f64,
+                ..LimbOps::default()
+            },
+            Operation::KeySwitch { level } => self.rotate(level as u32),
+            Operation::Transform { level, .. } => {
+                let size = TransformSize::of_bootstrap(operation).unwrap_or_default();
+                self.linear_transform(&size, level as u32)
+            }
+            Operation::Products {
+                level,
+                tensors,
+                scalars,
+            } => {
+                let level = level as u32;
+                let end = if tensors > 0 {
+                    self.relinearize_rescale(level)
+                } else {
+                    self.rescale(level, 2)
+                };
+                self.tensor(level, false) * tensors as f64 + self.multiply_plain(level, 2) * scalars as f64 + end
+            }
+        }
     }
 
     /// Prices of the parts of a linear transform at `level`, for the choice of its plan.
@@ -338,7 +435,7 @@ mod tests {
         let seconds = |ops: &LimbOps| table.seconds(14, ops);
         let products = costs.rotation_cost(8, &table).plain * shape.diagonals().len() as f64;
         let one_by_one = seconds(&costs.rotate(8)) * shape.key_switches() as f64 + products;
-        let transform = seconds(&costs.linear_transform(&shape, 8));
+        let transform = seconds(&costs.linear_transform(&TransformSize::of(&shape), 8));
         assert!(transform < one_by_one, "{transform} {one_by_one}");
         assert!(transform > seconds(&costs.rotate(8)) * 3.0);
     }

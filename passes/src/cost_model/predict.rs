@@ -1,6 +1,6 @@
 //! Predicted latency and memory of a program under given parameters.
 
-use super::{CostTable, Costs, LimbOps, Measurement, Workload};
+use super::{CostTable, Costs, LimbOps, Measurement, Plaintexts, Workload};
 use crate::keys::KeyPlan;
 use aphelion_ir::ckks::{ParameterSpec, Secret};
 use serde::Serialize;
@@ -19,6 +19,8 @@ pub struct Prediction {
     pub key_bytes: u64,
     /// Bytes of all encoded plaintexts.
     pub plaintext_bytes: u64,
+    /// Bytes of all ciphertexts alive at the same time, at most.
+    pub ciphertext_bytes: u64,
     /// Seconds of every op on one thread, by value.
     pub op_seconds: Vec<f64>,
 }
@@ -32,18 +34,31 @@ pub fn predict(workload: &Workload, keys: &KeyPlan, spec: &ParameterSpec, table:
         .iter()
         .map(|item| seconds(item.limb_ops(&costs)))
         .collect();
-    let mut encode = LimbOps::default();
-    let mut plaintext_bytes = 0;
-    for (n_plaintexts, limbs) in workload.items.iter().map(|item| item.plaintexts(&costs)) {
-        encode = encode + costs.encode(limbs) * n_plaintexts as f64;
-        plaintext_bytes += n_plaintexts as u64 * costs.limb_bytes(limbs);
-    }
+    let items = workload.items.iter().map(|item| item.plaintexts(&costs));
+    let bootstraps = workload.bootstrap_diagonals(&costs).into_values().flatten();
+    let plaintexts: Vec<Plaintexts> = items.chain(bootstraps).collect();
+    let encode = plaintexts.iter().map(|it| costs.encode(it)).sum();
     Prediction {
         evaluate_s: table.parallel(op_seconds.iter().sum(), PREDICTED_THREADS),
         encode_s: table.parallel(seconds(encode), PREDICTED_THREADS),
         key_bytes: keys.bytes(&costs),
-        plaintext_bytes,
+        plaintext_bytes: plaintexts.iter().map(|it| costs.plaintext_bytes(it)).sum(),
+        ciphertext_bytes: workload.live_limbs * costs.limb_bytes(1),
         op_seconds,
+    }
+}
+
+impl Prediction {
+    /// Bytes of what has to be in memory during an evaluation, however often plaintexts are encoded.
+    pub fn least_bytes(&self) -> u64 {
+        self.key_bytes + self.ciphertext_bytes
+    }
+
+    /// Seconds of an evaluation in at most `bytes` of memory: plaintexts that do not fit are encoded at every use.
+    pub fn evaluate_within(&self, bytes: u64) -> f64 {
+        let room = bytes.saturating_sub(self.least_bytes());
+        let missing = 1.0 - (room as f64 / self.plaintext_bytes.max(1) as f64).min(1.0);
+        self.evaluate_s + missing * self.encode_s
     }
 }
 

@@ -1,13 +1,15 @@
 //! What a program does, op by op with its level, apart from the parameters it runs under.
 
-use super::limb_ops::{Costs, LimbOps};
+use super::bootstrap::{BootstrapKind, BootstrapWork, Bootstraps};
+use super::limb_ops::{Costs, LimbOps, Plaintexts, TransformSize};
 use crate::PassError;
 use aphelion_ir::ckks::{Ckks, CkksOp};
 use aphelion_ir::slot::{Basis, DiagonalSet, Polynomial};
-use aphelion_ir::{Graph, Node, ValueId};
+use aphelion_ir::{Graph, Node, Op, ValueId};
 use aphelion_runtime::ckks::linear::{DiagonalIdx, LinearTransform};
 use aphelion_runtime::ckks::polynomial as runtime;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The work of one op.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,9 +47,11 @@ pub enum Work {
     /// Rotation.
     Rotate,
     /// Linear transform, with its rescale.
-    Linear(LinearTransform),
+    Linear(LinearTransform, TransformSize),
     /// Polynomial.
     Poly(runtime::PolynomialPlan),
+    /// Bootstraps of a whole bundle.
+    Bootstrap(BootstrapWork),
 }
 
 /// The work of one op on `cts` ciphertexts at `level`.
@@ -61,6 +65,8 @@ pub struct WorkItem {
     pub level: u32,
     /// On how many ciphertexts; a linear transform counts once.
     pub cts: usize,
+    /// Period with which the plaintexts repeat that it multiplies or adds.
+    pub plaintext_period: usize,
 }
 
 /// Counts of expensive ops on single ciphertexts.
@@ -89,23 +95,37 @@ pub struct Workload {
     pub items: Vec<WorkItem>,
     /// Levels of the inputs at most.
     pub max_level: u32,
+    /// Limbs of all ciphertexts that are alive at the same time, at most; both polynomials counted.
+    pub live_limbs: u64,
 }
 
 impl Workload {
     /// The work of `graph`. Reads every matrix of a linear transform: O(non-zeros).
     ///
     /// # Errors
-    /// When a constant cannot be read, or a plan does not reach a diagonal of its matrix.
-    pub fn new(graph: &Graph<Ckks>) -> Result<Self, PassError> {
+    /// When a constant cannot be read, a plan does not reach a diagonal of its matrix, or there is a bootstrap and no
+    /// `bootstraps` to plan it.
+    pub fn new(graph: &Graph<Ckks>, bootstraps: Option<&Bootstraps<'_>>) -> Result<Self, PassError> {
         let users = graph.users();
         let only_user = |id: ValueId| match users[id.index()].as_slice() {
             [user] => Some(graph.op(*user)),
             _ => None,
         };
         let mut items: Vec<WorkItem> = Vec::with_capacity(graph.len());
+        let mut periods = Vec::with_capacity(graph.len());
         for (value, node) in graph.iter() {
+            periods.push(period(node, &periods));
             let rescaled_at_once = matches!(only_user(value), Some(CkksOp::Rescale { .. }));
-            let work = work(graph, node, rescaled_at_once, &items)?;
+            let work = match &node.op {
+                CkksOp::Bootstrap { .. } => {
+                    let bootstraps = bootstraps.ok_or_else(|| {
+                        let message = "no parameters were chosen for a bootstrap: run place_bootstraps first";
+                        PassError::unsupported(&node.origin, message)
+                    })?;
+                    Work::Bootstrap(bootstraps.work(periods[value.index()], node.ty.cts)?)
+                }
+                _ => work(graph, node, rescaled_at_once, &items)?,
+            };
             let level = match &node.op {
                 CkksOp::Rescale { x } => graph.ty(*x).level,
                 CkksOp::DropLevel { to, .. } => to + 1,
@@ -117,11 +137,25 @@ impl Workload {
                 work,
                 level,
                 cts: node.ty.cts,
+                plaintext_period: plaintext_period(node),
             });
         }
         let levels = graph.iter().map(|(_, node)| node.ty.level);
         let max_level = levels.max().unwrap_or(0);
-        Ok(Workload { items, max_level })
+        Ok(Workload {
+            items,
+            max_level,
+            live_limbs: live_limbs(graph),
+        })
+    }
+
+    /// The kinds of bootstraps in use, each with its encoded diagonals.
+    pub fn bootstrap_diagonals(&self, costs: &Costs) -> BTreeMap<BootstrapKind, Vec<Plaintexts>> {
+        let works = self.items.iter().filter_map(|item| match &item.work {
+            Work::Bootstrap(work) => Some(work.diagonals(costs)),
+            _ => None,
+        });
+        works.flatten().collect()
     }
 
     /// Counts of expensive ops.
@@ -138,16 +172,13 @@ impl Workload {
                 }
                 Work::Rescale { .. } | Work::DropLevel => counts.rescales += cts,
                 Work::Rotate => counts.rotations += cts,
-                Work::Linear(shape) => {
-                    let babies = shape.baby_uses();
-                    let mut inputs: Vec<usize> = babies.keys().filter(|(_, b)| *b != 0).map(|(ct, _)| *ct).collect();
-                    let rotated = inputs.len();
-                    inputs.dedup();
-                    counts.rotations += shape.key_switches();
-                    counts.hoisted_rotations += rotated - inputs.len();
-                    counts.pt_mults += shape.diagonals().len();
-                    counts.rescales += shape.n_outputs();
+                Work::Linear(_, size) => {
+                    counts.rotations += size.babies + size.giants;
+                    counts.hoisted_rotations += size.babies - size.hoists;
+                    counts.pt_mults += size.diagonals;
+                    counts.rescales += size.outputs;
                 }
+                Work::Bootstrap(work) => counts.bootstraps += work.count(),
                 Work::Poly(plan) => {
                     counts.ct_mults += plan.ct_mults() * cts;
                     counts.relinearizations += plan.relinearizations() * cts;
@@ -174,18 +205,24 @@ impl WorkItem {
             Work::Rescale { parts } => costs.rescale(level, *parts),
             Work::DropLevel => costs.multiply_plain(level, 2) + costs.rescale(level, 2),
             Work::Rotate => costs.rotate(level),
-            Work::Linear(shape) => return costs.linear_transform(shape, level),
+            Work::Linear(_, size) => return costs.linear_transform(size, level),
+            Work::Bootstrap(work) => return work.limb_ops(costs),
             Work::Poly(plan) => costs.poly_eval(plan, level),
         };
         each * self.cts as f64
     }
 
-    /// Plaintexts that are encoded ahead, and the limbs of each.
-    pub fn plaintexts(&self, costs: &Costs) -> (usize, u32) {
-        match &self.work {
+    /// Plaintexts that are encoded ahead.
+    pub fn plaintexts(&self, costs: &Costs) -> Plaintexts {
+        let (count, limbs) = match &self.work {
             Work::AddPlain | Work::MulPlain => (self.cts, self.level + 1),
-            Work::Linear(shape) => (shape.diagonals().len(), costs.diagonal_limbs(shape, self.level)),
+            Work::Linear(_, size) => (size.diagonals, costs.diagonal_limbs(size, self.level)),
             _ => (0, 0),
+        };
+        Plaintexts {
+            count,
+            limbs,
+            numbers: self.plaintext_period,
         }
     }
 }
@@ -209,20 +246,71 @@ fn work(
             rescales: rescaled_at_once,
         },
         CkksOp::Rescale { x } => match &before[x.index()].work {
-            Work::Relinearize { rescales: true } | Work::Linear(_) => Work::Free,
+            Work::Relinearize { rescales: true } | Work::Linear(..) => Work::Free,
             _ => Work::Rescale { parts },
         },
         CkksOp::DropLevel { .. } => Work::DropLevel,
         CkksOp::Rotate { .. } => Work::Rotate,
-        CkksOp::LinearTransform { .. } => Work::Linear(transform_shape(graph, node)?),
-        CkksOp::PolyEval { poly, .. } => Work::Poly(polynomial_plan(node, poly)?),
-        CkksOp::Bootstrap { .. } => {
-            return Err(PassError::unsupported(
-                &node.origin,
-                "there is no price for a bootstrap: compile the model without",
-            ));
+        CkksOp::LinearTransform { .. } => {
+            let shape = transform_shape(graph, node)?;
+            let size = TransformSize::of(&shape);
+            Work::Linear(shape, size)
         }
+        CkksOp::PolyEval { poly, .. } => Work::Poly(polynomial_plan(node, poly)?),
+        CkksOp::Bootstrap { .. } => unreachable!("planned by the bootstraps of the program"),
     })
+}
+
+/// The period of the plaintexts of an op.
+fn plaintext_period(node: &Node<Ckks>) -> usize {
+    match &node.op {
+        CkksOp::AddPlain { layout, .. } | CkksOp::MulPlain { layout, .. } => layout.period,
+        CkksOp::LinearTransform { kernel, input, .. } => {
+            let block = kernel.fold.last().map_or(kernel.output.period, |last| 2 * last);
+            block.max(input.period)
+        }
+        _ => node.ty.slots,
+    }
+}
+
+/// Most limbs of ciphertexts alive at the same time, when ops run in order.
+fn live_limbs(graph: &Graph<Ckks>) -> u64 {
+    let limbs = |id: ValueId| {
+        let ty = graph.ty(id);
+        (ty.cts * (ty.degree as usize + 1) * (ty.level as usize + 1)) as u64
+    };
+    let mut is_read = vec![false; graph.len()];
+    graph
+        .outputs()
+        .iter()
+        .for_each(|output| is_read[output.value.index()] = true);
+    let mut alive: u64 = graph.outputs().iter().map(|output| limbs(output.value)).sum();
+    let mut most = alive;
+    for (id, node) in graph.iter().rev() {
+        if !std::mem::replace(&mut is_read[id.index()], true) {
+            continue;
+        }
+        for x in node.op.operands() {
+            if !std::mem::replace(&mut is_read[x.index()], true) {
+                alive += limbs(x);
+            }
+        }
+        most = most.max(alive);
+        alive = alive.saturating_sub(limbs(id));
+    }
+    most
+}
+
+/// The period with which contents repeat, as the layouts of `slot` promise.
+fn period(node: &Node<Ckks>, before: &[usize]) -> usize {
+    match &node.op {
+        CkksOp::Input { layout, .. } => layout.period,
+        CkksOp::LinearTransform { kernel, .. } => kernel.output.period,
+        op => {
+            let periods = op.operands().into_iter().map(|x| before[x.index()]);
+            periods.max().unwrap_or(node.ty.slots)
+        }
+    }
 }
 
 /// The runtime's shape of a linear transform, without its rotate-and-sum.

@@ -11,7 +11,7 @@ use aphelion_ir::slot::{Slot, SlotOp};
 use aphelion_ir::{Graph, Op};
 
 /// Levels that `op` consumes between its operands and its result.
-pub(super) fn consumption(op: &SlotOp) -> u32 {
+pub(crate) fn consumption(op: &SlotOp) -> u32 {
     match op {
         SlotOp::Mul { .. } | SlotOp::MulPlain { .. } | SlotOp::Linear { .. } => 1,
         SlotOp::MulScalar { by, .. } => u32::from(doublings(*by).is_none()),

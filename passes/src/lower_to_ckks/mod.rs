@@ -21,6 +21,11 @@ mod scalars;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use levels::consumption;
+pub(crate) use polynomials::PolyPlan;
+pub(crate) use products::balance;
+pub(crate) use scalars::doublings;
+
 use crate::bsgs;
 use crate::cost_model::{CostTable, Costs};
 use crate::{PassCx, PassError, Stats};
@@ -40,7 +45,7 @@ pub fn run(cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), Pass
     };
     let needed = levels::needed_levels(&graph)?;
     let max_level = needed.iter().flatten().copied().max().unwrap_or(0);
-    let prices = plan_prices(max_level, &cx.cost_table);
+    let prices = plan_prices(graph.attrs.parameters.as_ref(), max_level, &cx.cost_table);
     let plan = |kernel: &Kernel, input: &Layout, level: u32| -> Result<Bsgs, PassError> {
         let set = DiagonalSet::of_kernel(kernel, input, &graph.constants)?;
         Ok(bsgs::choose(&set, &prices(level)).bsgs)
@@ -55,10 +60,31 @@ pub fn run(cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), Pass
     Ok((lowered, stats))
 }
 
-/// Prices of rotations by level, under the parameters that a program of this depth will probably have: only ratios
-/// matter to a plan, and they hardly depend on the ring.
-fn plan_prices(max_level: u32, table: &CostTable) -> impl Fn(u32) -> bsgs::RotationCost {
+/// Prices of rotations by level, under the parameters that were chosen, or those that a program of this depth will probably
+/// have: only ratios matter to a plan, and they hardly depend on the ring.
+fn plan_prices(
+    chosen: Option<&ParameterSpec>,
+    max_level: u32,
+    table: &CostTable,
+) -> impl Fn(u32) -> bsgs::RotationCost {
+    let costs = chosen.map_or_else(|| Costs::new(&probable(max_level)), Costs::new);
+    move |level| costs.rotation_cost(level, table)
+}
+
+/// Prices of rotations amid a program with bootstraps.
+pub(crate) fn typical_rotation_cost(table: &CostTable) -> bsgs::RotationCost {
+    // Five digits are what a chain with a bootstrap has room for.
     let costs = Costs::new(&ParameterSpec {
+        dnum: 5,
+        n_special: 5,
+        log_special: 49,
+        ..probable(25)
+    });
+    costs.rotation_cost(6, table)
+}
+
+fn probable(max_level: u32) -> ParameterSpec {
+    ParameterSpec {
         log_n: match max_level {
             0..=5 => 13,
             6..=10 => 14,
@@ -73,6 +99,5 @@ fn plan_prices(max_level: u32, table: &CostTable) -> impl Fn(u32) -> bsgs::Rotat
         n_special: 1,
         secret: Secret::UniformTernary {},
         bootstrap: None,
-    });
-    move |level| costs.rotation_cost(level, table)
+    }
 }

@@ -18,7 +18,7 @@ const LEADING_TOLERANCE: f64 = 1e-9;
 
 /// A way to evaluate a polynomial.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum PolyPlan {
+pub(crate) enum PolyPlan {
     /// A constant.
     Constant(f64),
     /// `factor x + summand`.
@@ -38,7 +38,7 @@ pub(super) enum PolyPlan {
 
 impl PolyPlan {
     /// The plan of fewest levels for `poly`.
-    pub(super) fn new(poly: &Polynomial) -> Self {
+    pub(crate) fn new(poly: &Polynomial) -> Self {
         let mut poly = poly.clone();
         while poly.coeffs.len() > 1 && poly.coeffs.last() == Some(&0.0) {
             poly.coeffs.pop();
@@ -67,7 +67,7 @@ impl PolyPlan {
     }
 
     /// Levels that it consumes.
-    pub(super) fn depth(&self) -> u32 {
+    pub(crate) fn depth(&self) -> u32 {
         let factor_depth = |factor: f64| u32::from(doublings(factor).is_none());
         match self {
             PolyPlan::Constant(_) => 0,

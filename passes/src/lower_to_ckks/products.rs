@@ -12,7 +12,7 @@ use aphelion_ir::{Graph, Op, Origin, Rewriter, ValueId};
 use std::collections::BTreeMap;
 
 /// `graph` with balanced products.
-pub(super) fn balance(graph: &Graph<Slot>) -> Result<Graph<Slot>, PassError> {
+pub(crate) fn balance(graph: &Graph<Slot>) -> Result<Graph<Slot>, PassError> {
     let mut n_uses = vec![0usize; graph.len()];
     for (_, node) in graph.iter() {
         node.op.operands().iter().for_each(|x| n_uses[x.index()] += 1);

@@ -5,7 +5,7 @@ const MAX_DOUBLINGS: u32 = 6;
 
 /// When `by` is `sign * 2^n` for a small `n`: `(n, sign is negative)`; such a factor is `n` additions and perhaps a
 /// negation, at no level.
-pub(super) fn doublings(by: f64) -> Option<(u32, bool)> {
+pub(crate) fn doublings(by: f64) -> Option<(u32, bool)> {
     let n = (0..=MAX_DOUBLINGS).find(|n| f64::from(*n).exp2() == by.abs())?;
     Some((n, by < 0.0))
 }

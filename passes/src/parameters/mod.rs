@@ -15,15 +15,17 @@ mod precision;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use precision::Precision;
 pub use precision::precision_by_origin;
 
-use crate::cost_model::{Prediction, Workload, predict};
+use crate::cost_model::{Bootstraps, Prediction, ShapeCache, Workload, predict};
 use crate::keys::KeyPlan;
 use crate::{PassCx, PassError, Stats, Target};
 use aphelion_ir::Graph;
-use aphelion_ir::ckks::{Ckks, CkksOp, ParameterSpec, Secret};
+use aphelion_ir::ckks::{BootstrapSpec, Ckks, CkksOp, ParameterSpec, Secret};
 use aphelion_runtime::ckks::boot::{BootstrapPlan, BootstrapRequest, Content};
 use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bits that the noise has to stay below the target: polynomials take the other half of the error.
 const NOISE_SHARE_BITS: f64 = 1.0;
@@ -38,8 +40,12 @@ const AGREEMENT_BITS: f64 = 10.0;
 /// # Errors
 /// [`PassError::Infeasible`] when the program is too deep, too large or the precision out of reach.
 pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), PassError> {
-    let workload = Workload::new(&graph)?;
-    let keys = KeyPlan::new(&graph, &workload);
+    if graph.attrs.parameters.is_some() {
+        let stats = stats_of_chosen(cx, &graph)?;
+        return Ok((graph, stats));
+    }
+    let workload = Workload::new(&graph, None)?;
+    let keys = KeyPlan::new(&graph, &workload, None)?;
     let request = candidates::Request {
         levels: workload.max_level,
         slots: graph.attrs.packing.slots,
@@ -59,18 +65,10 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
     });
     within_key_memory(cx, &mut priced)?;
 
-    let asked_bits = match cx.options.target {
-        Target::Precision(bits) => bits,
-        Target::Agreement(_) => AGREEMENT_BITS,
-        Target::Automatic => Target::DEFAULT_BITS,
-    };
-    let is_exact = !graph.iter().any(|(_, node)| matches!(node.op, CkksOp::PolyEval { .. }));
-    let needed_bits = NOISE_SHARE_BITS
-        + if is_exact {
-            asked_bits.max(EXACT_MODEL_BITS)
-        } else {
-            asked_bits
-        };
+    let needed_bits = needed_bits(
+        cx,
+        !graph.iter().any(|(_, node)| matches!(node.op, CkksOp::PolyEval { .. })),
+    );
     let mut precision = precision::Precision::new(cx, &graph)?;
     let mut best_bits = f64::NEG_INFINITY;
     let mut refused: Vec<ParameterSpec> = Vec::new();
@@ -98,6 +96,40 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
     } else {
         "a value is too large for its modulus under every parameter set: widen the calibrated ranges".into()
     }))
+}
+
+/// Bits of precision that noise has to leave, for a model with or without approximated functions.
+pub(crate) fn needed_bits(cx: &PassCx, is_exact: bool) -> f64 {
+    let asked_bits = match cx.options.target {
+        Target::Precision(bits) => bits,
+        Target::Agreement(_) => AGREEMENT_BITS,
+        Target::Automatic => Target::DEFAULT_BITS,
+    };
+    NOISE_SHARE_BITS
+        + if is_exact {
+            asked_bits.max(EXACT_MODEL_BITS)
+        } else {
+            asked_bits
+        }
+}
+
+/// The figures of a program whose parameters were chosen with its bootstraps.
+fn stats_of_chosen(cx: &PassCx, graph: &Graph<Ckks>) -> Result<Stats, PassError> {
+    let Some(spec) = &graph.attrs.parameters else {
+        return Err(PassError::Infeasible("no parameters were chosen".into()));
+    };
+    let chain = bootstrap_plan(spec, security(cx))?;
+    let shapes = ShapeCache::default();
+    let bootstraps = chain.as_ref().map(|chain| Bootstraps::new(chain, &shapes));
+    let workload = Workload::new(graph, bootstraps.as_ref())?;
+    let keys = KeyPlan::new(graph, &workload, bootstraps.as_ref())?;
+    let prediction = predict(&workload, &keys, spec, &cx.cost_table);
+    let bits = precision::Precision::new(cx, graph)?.bits(spec)?;
+    let bits = bits.ok_or_else(|| {
+        let message = "a value is too large for its modulus or a bootstrap: widen the calibrated ranges";
+        PassError::Infeasible(message.into())
+    })?;
+    stats(cx, &workload, &keys, spec, &prediction, bits)
 }
 
 /// The primes of `spec`: those of its bootstrap, where it has one.
@@ -130,6 +162,12 @@ pub fn bootstrap_plan(spec: &ParameterSpec, security: Security) -> Result<Option
     let Some(bootstrap) = &spec.bootstrap else {
         return Ok(None);
     };
+    if let Some((_, plan)) = last_plan()
+        .as_ref()
+        .filter(|(known, plan)| known == spec && plan.request().security == security)
+    {
+        return Ok(Some(plan.clone()));
+    }
     let request = BootstrapRequest {
         log_n: spec.log_n,
         slots: bootstrap.slots,
@@ -144,14 +182,48 @@ pub fn bootstrap_plan(spec: &ParameterSpec, security: Security) -> Result<Option
         security,
     };
     let plan = BootstrapPlan::new(&request).map_err(|error| PassError::Infeasible(error.to_string()))?;
-    if plan.literal().q.len() != spec.n_primes() as usize {
-        return Err(PassError::BadInput(format!(
-            "the parameters name a bootstrap of {} levels in all, the one that they ask for has {}: compile again",
-            bootstrap.total_levels,
-            plan.literal().q.len() - 1
-        )));
+    if spec_of(&plan) != *spec {
+        let message = "the bootstrap that the parameters ask for is not the one that they describe: compile again";
+        return Err(PassError::BadInput(message.into()));
     }
+    remember(spec, &plan);
     Ok(Some(plan))
+}
+
+/// The plan that was made last: a compilation needs it in several places, and a plan takes about a second to make.
+fn last_plan() -> MutexGuard<'static, Option<(ParameterSpec, BootstrapPlan)>> {
+    static LAST: Mutex<Option<(ParameterSpec, BootstrapPlan)>> = Mutex::new(None);
+    LAST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Spares [`bootstrap_plan`] the search for a plan that was just made.
+pub(crate) fn remember(spec: &ParameterSpec, plan: &BootstrapPlan) {
+    *last_plan() = Some((spec.clone(), plan.clone()));
+}
+
+/// The parameters of a program that runs on the chain of `plan`.
+pub fn spec_of(plan: &BootstrapPlan) -> ParameterSpec {
+    let (request, literal) = (plan.request(), plan.literal());
+    let log2 = |prime: u64| (prime as f64).log2();
+    ParameterSpec {
+        log_n: request.log_n,
+        max_level: plan.output_level() as u32,
+        log_scale: request.log_scale.round() as u32,
+        log_q0: log2(literal.q[0]).round() as u32,
+        dnum: literal.dnum as u32,
+        log_special: literal.p.iter().map(|prime| log2(*prime)).fold(0.0, f64::max).ceil() as u32,
+        n_special: literal.p.len() as u32,
+        secret: Secret::UniformTernary {},
+        bootstrap: Some(BootstrapSpec {
+            slots: request.slots,
+            pairs: request.content == Content::Complex,
+            bits: request.bits,
+            levels: plan.output_level() as u32,
+            input_level: plan.input_level() as u32,
+            total_levels: literal.q.len() as u32 - 1,
+            log_error: plan.log_error(),
+        }),
+    }
 }
 
 /// The security that the options ask for.
@@ -177,6 +249,38 @@ fn within_key_memory(cx: &PassCx, priced: &mut Vec<(Prediction, ParameterSpec)>)
         )));
     }
     Ok(())
+}
+
+/// Refuses a program whose keys, or whose memory without the plaintexts that can be encoded at every use, exceed what is
+/// allowed.
+pub(crate) fn check_memory(cx: &PassCx, prediction: &Prediction) -> Result<(), PassError> {
+    if let Some(most) = cx.options.max_key_bytes.filter(|most| prediction.key_bytes > *most) {
+        return Err(PassError::Infeasible(format!(
+            "evaluation keys take {} bytes, {most} are allowed: raise the limit of key memory (--max-key-memory)",
+            prediction.key_bytes
+        )));
+    }
+    let (least, most) = (prediction.least_bytes(), cx.options.max_memory_bytes);
+    if least > most {
+        return Err(PassError::Infeasible(format!(
+            "keys and ciphertexts take {least} bytes, {most} are allowed: raise the limit of memory (--max-plan-memory)"
+        )));
+    }
+    Ok(())
+}
+
+/// Whether parameters without bootstraps hold a program of this depth.
+///
+/// # Errors
+/// When there are none.
+pub(crate) fn check_depth(cx: &PassCx, levels: u32, slots: usize) -> Result<(), PassError> {
+    let request = candidates::Request {
+        levels,
+        slots,
+        log_n: cx.options.log_n,
+        insecure: cx.options.allow_insecure,
+    };
+    request.candidates().map(|_| ())
 }
 
 /// Adds to an error about depth the ops that make the program as deep as it is.
@@ -229,11 +333,12 @@ fn stats(
         ("log_qp", params.log_qp()),
         ("dnum", f64::from(spec.dnum)),
         ("security_bits", params.security_bits().unwrap_or(0.0)),
-        ("predicted_s", prediction.evaluate_s),
+        ("predicted_s", prediction.evaluate_within(cx.options.max_memory_bytes)),
         ("predicted_encode_s", prediction.encode_s),
         ("predicted_bits", bits),
         ("key_bytes", prediction.key_bytes as f64),
         ("plaintext_bytes", prediction.plaintext_bytes as f64),
+        ("ciphertext_bytes", prediction.ciphertext_bytes as f64),
         ("keys", keys.len() as f64),
         ("rotations", counts.rotations as f64),
         ("hoisted_rotations", counts.hoisted_rotations as f64),

@@ -3,7 +3,6 @@
 use crate::{PassCx, PassError};
 use aphelion_ir::ckks::{Ckks, CkksOp, Interpreter, Noise, ParameterSpec};
 use aphelion_ir::{Graph, Origin};
-use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// Samples that are run, spread evenly over all that there are: the largest error and the largest result of a few differ
@@ -13,53 +12,69 @@ const MAX_SAMPLES: usize = 6;
 /// Inputs by name.
 type Inputs = BTreeMap<String, Vec<f64>>;
 
+/// Slots of all values of a program, above which fewer samples are run.
+const LARGE_PROGRAM: usize = 1 << 22;
+/// Samples of such a program.
+const MAX_SAMPLES_OF_LARGE: usize = 2;
+
 /// A program with its exact results on some samples.
-pub(super) struct Precision<'a> {
+pub(crate) struct Precision<'a> {
     interpreter: Interpreter<'a>,
-    /// Inputs with exact results, all of them in a row.
-    runs: Vec<(Inputs, Vec<f64>)>,
+    inputs: Vec<Inputs>,
+    /// Exact results by sample, all of them in a row; none before the first noisy run.
+    exact: Vec<Vec<f64>>,
 }
 
 impl<'a> Precision<'a> {
-    /// Runs the program on the samples of `cx`.
+    /// Prepares the program and the samples of `cx`.
     ///
     /// # Errors
     /// When the program cannot be interpreted, or a sample does not fit its input.
-    pub(super) fn new(cx: &PassCx, graph: &'a Graph<Ckks>) -> Result<Self, PassError> {
-        let interpreter = Interpreter::new(graph)?;
-        let run = |inputs: Inputs| {
-            let exact = interpreter.evaluate(&inputs, Noise::Off)?.concat();
-            Ok::<_, PassError>((inputs, exact))
-        };
-        let runs = samples(cx, graph)?.into_iter().map(run).collect::<Result<_, _>>()?;
-        Ok(Precision { interpreter, runs })
+    pub(crate) fn new(cx: &PassCx, graph: &'a Graph<Ckks>) -> Result<Self, PassError> {
+        let mut inputs = samples(cx, graph)?;
+        let slots: usize = graph.iter().map(|(_, node)| node.ty.cts * node.ty.slots).sum();
+        if slots > LARGE_PROGRAM {
+            inputs.truncate(MAX_SAMPLES_OF_LARGE);
+        }
+        Ok(Precision {
+            interpreter: Interpreter::new(graph)?,
+            inputs,
+            exact: Vec::new(),
+        })
     }
 
     /// Precision of the results under `spec` in bits: -log2 of the largest error relative to the largest result, over
-    /// all samples. `None` when a value does not fit its modulus.
+    /// all samples. `None` when a value does not fit its modulus or a bootstrap.
     ///
     /// # Errors
-    /// When the parameters are out of all proportion.
-    pub(super) fn bits(&mut self, spec: &ParameterSpec) -> Result<Option<f64>, PassError> {
+    /// When the program cannot be run even exactly, or the parameters are out of all proportion.
+    pub(crate) fn bits(&mut self, spec: &ParameterSpec) -> Result<Option<f64>, PassError> {
         self.interpreter.set_parameters(spec)?;
-        let size = self
-            .runs
+        let noisy = self.inputs.iter().enumerate();
+        let noisy = noisy.map(|(seed, inputs)| (inputs, Noise::Seeded(seed as u64)));
+        let is_first = self.exact.is_empty();
+        let exact = self
+            .inputs
             .iter()
-            .flat_map(|(_, exact)| exact)
-            .fold(0.0f64, |size, x| size.max(x.abs()));
-        let error_of = |(seed, (inputs, exact)): (usize, &(Inputs, Vec<f64>))| {
+            .filter(|_| is_first)
+            .map(|inputs| (inputs, Noise::Off));
+        let runs: Vec<(&Inputs, Noise)> = noisy.chain(exact).collect();
+        let mut results = self.interpreter.evaluate_batch(&runs)?;
+        let exact = results.split_off(self.inputs.len());
+        for result in exact {
+            self.exact.push(result?.concat());
+        }
+        let size = self.exact.iter().flatten().fold(0.0f64, |size, x| size.max(x.abs()));
+        let mut error = 0.0f64;
+        for (exact, noisy) in self.exact.iter().zip(results) {
             // The exact run succeeded, so all that noise can add is a value too large for its modulus.
-            let noisy = self
-                .interpreter
-                .evaluate(inputs, Noise::Seeded(seed as u64))
-                .ok()?
-                .concat();
-            let differences = exact.iter().zip(noisy).map(|(exact, noisy)| (exact - noisy).abs());
-            Some(differences.fold(0.0f64, f64::max))
-        };
-        let errors: Option<Vec<f64>> = self.runs.par_iter().enumerate().map(error_of).collect();
-        let Some(errors) = errors else { return Ok(None) };
-        let error = errors.into_iter().fold(0.0f64, f64::max);
+            let Ok(noisy) = noisy else { return Ok(None) };
+            let differences = exact
+                .iter()
+                .zip(noisy.concat())
+                .map(|(exact, noisy)| (exact - noisy).abs());
+            error = differences.fold(error, f64::max);
+        }
         Ok(Some((size / error).log2()))
     }
 }

@@ -142,8 +142,8 @@ fn insecure_parameters_come_only_when_asked_for() {
 #[test]
 fn keys_are_the_ones_in_use_at_their_highest_level() {
     let graph = program(2, &[]);
-    let workload = Workload::new(&graph).expect("readable");
-    let keys = KeyPlan::new(&graph, &workload);
+    let workload = Workload::new(&graph, None).expect("readable");
+    let keys = KeyPlan::new(&graph, &workload, None).expect("plans");
     // Levels: fc0 4, square0 3, fc1 2, square1 1.
     assert_eq!(keys.request.relin, Some(3));
     let steps: Vec<usize> = keys.request.rotations.keys().copied().collect();

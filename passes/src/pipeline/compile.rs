@@ -1,7 +1,7 @@
 //! Compilation: the passes that turn a model into a program on ciphertexts, in order and with the reasons for it.
 
 use super::{AnyGraph, PassManager, PassReport};
-use crate::cost_model::{OpCounts, Prediction, Workload, predict};
+use crate::cost_model::{Bootstraps, OpCounts, Prediction, ShapeCache, Workload, predict};
 use crate::keys::KeyPlan;
 use crate::parameters;
 use crate::{PassError, Stats};
@@ -9,6 +9,7 @@ use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Ckks, ParameterSpec};
 use aphelion_ir::nn::Nn;
 use aphelion_ir::slot::Slot;
+use aphelion_runtime::ckks::boot::BootstrapPlan;
 use aphelion_runtime::ckks::params::ParametersLiteral;
 use serde::Serialize;
 
@@ -60,8 +61,12 @@ pub static COMPILE: &[Step] = &[
         why: "works on matrices between layouts, and before levels exist, because it changes the depth",
     },
     Step {
+        pass: "place_bootstraps",
+        why: "the depth is final now; a deep program gets bootstraps and parameters together",
+    },
+    Step {
         pass: "lower_to_ckks",
-        why: "the depth is final now, so that every op gets the lowest level that suffices",
+        why: "gives every op the lowest level that suffices between what comes before and after it",
     },
     Step {
         pass: "select_parameters",
@@ -78,6 +83,8 @@ pub struct Compiled {
     pub ckks: Graph<Ckks>,
     /// The primes.
     pub parameters: ParametersLiteral,
+    /// The bootstrap on these primes, if the program has one.
+    pub bootstrap: Option<BootstrapPlan>,
     /// The evaluation keys that it needs.
     pub keys: KeyPlan,
     /// What it will cost, op by op.
@@ -143,9 +150,15 @@ pub fn compile(mut manager: PassManager<'_>, graph: Graph<Nn>) -> Result<Compile
     let Some(spec) = ckks.attrs.parameters.clone() else {
         return Err(PassError::Infeasible("no parameters were selected".into()));
     };
-    let parameters = parameters::literal(&spec, parameters::security(cx))?;
-    let workload = Workload::new(&ckks)?;
-    let keys = KeyPlan::new(&ckks, &workload);
+    let bootstrap = parameters::bootstrap_plan(&spec, parameters::security(cx))?;
+    let parameters = match &bootstrap {
+        Some(plan) => plan.literal().clone(),
+        None => parameters::literal(&spec, parameters::security(cx))?,
+    };
+    let shapes = ShapeCache::default();
+    let bootstraps = bootstrap.as_ref().map(|plan| Bootstraps::new(plan, &shapes));
+    let workload = Workload::new(&ckks, bootstraps.as_ref())?;
+    let keys = KeyPlan::new(&ckks, &workload, bootstraps.as_ref())?;
     let prediction = predict(&workload, &keys, &spec, &cx.cost_table);
     let passes = manager.into_reports();
     let selection = passes.last().map(|pass| pass.stats.clone()).unwrap_or_default();
@@ -162,6 +175,7 @@ pub fn compile(mut manager: PassManager<'_>, graph: Graph<Nn>) -> Result<Compile
         slot,
         ckks,
         parameters,
+        bootstrap,
         keys,
         prediction,
         passes,
@@ -197,7 +211,7 @@ fn report(
         keys: keys.len(),
         key_bytes: prediction.key_bytes,
         plaintext_bytes: prediction.plaintext_bytes,
-        predicted_evaluate_s: prediction.evaluate_s,
+        predicted_evaluate_s: selected("predicted_s"),
         predicted_bits: selected("predicted_bits"),
     }
 }

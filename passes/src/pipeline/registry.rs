@@ -3,7 +3,7 @@
 use super::AnyGraph;
 use crate::{PassCx, PassError, Stats};
 use crate::{approximate, calibrate, fold_affine, fold_constants, fold_scales, recover_activations};
-use crate::{lower_to_ckks, lower_to_slot, parameters, rewrite};
+use crate::{lower_to_ckks, lower_to_slot, parameters, place_bootstraps, rewrite};
 use aphelion_ir::ckks::Ckks;
 use aphelion_ir::nn::Nn;
 use aphelion_ir::slot::Slot;
@@ -87,6 +87,11 @@ pub static PASSES: &[PassInfo] = &[
         name: "rewrite",
         summary: "chooses, among equal slot programs, one of least depth, then latency",
         run: AnyRun::SlotToSlot(rewrite::run),
+    },
+    PassInfo {
+        name: "place_bootstraps",
+        summary: "places bootstraps in a deep program, and chooses the parameters for it at the same time",
+        run: AnyRun::SlotToSlot(place_bootstraps::run),
     },
     PassInfo {
         name: "lower_to_ckks",

@@ -5,6 +5,9 @@
 //! the variance that [`NoiseModel`] gives it, so that the difference to the exact run predicts the precision; a value
 //! that would wrap around the modulus is an error that names the op.
 //!
+//! Runs of a batch go side by side through the graph, so that every matrix is needed once and for a moment only: those of
+//! a deep network are larger than all the rest of a compilation.
+//!
 //! Not modelled: the rounding of scalar factors and summands (2^-scale relative, far below any rescale).
 
 mod errors;
@@ -12,15 +15,21 @@ mod polynomial;
 mod transform;
 
 use self::errors::Errors;
+use self::transform::Transform;
 use super::noise::NoiseModel;
 use super::{Ckks, CkksOp, ParameterSpec};
+use crate::dialect::Op;
 use crate::error::IrError;
 use crate::graph::{Graph, Node, ValueId};
 use crate::slot::{Diagonals, Layout, PlainTensor};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 /// Slot contents of a value: one vector per ciphertext.
 type Contents = Vec<Vec<f64>>;
+
+/// The tensors that a run yields, or why it stopped.
+pub type RunResult = Result<Vec<Vec<f64>>, IrError>;
 
 /// Whether errors are added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +40,27 @@ pub enum Noise {
     Seeded(u64),
 }
 
-/// A graph whose diagonals and plaintexts are ready, to be evaluated on many samples.
+/// Matrices are kept from one batch to the next up to this many bytes, in the order of the graph.
+const KEPT_BYTES: usize = 64 << 20;
+
+/// A graph whose plaintexts are ready, to be evaluated on many samples.
 pub struct Interpreter<'a> {
     graph: &'a Graph<Ckks>,
     live: Vec<bool>,
     model: Option<NoiseModel>,
-    diagonals: BTreeMap<ValueId, Diagonals>,
+    /// The first matrices.
+    kept: BTreeMap<ValueId, Transform>,
     /// Per op with a plaintext operand: its slots.
     plains: BTreeMap<ValueId, Contents>,
+}
+
+/// One evaluation of a batch.
+struct Run<'a> {
+    inputs: &'a BTreeMap<String, Vec<f64>>,
+    noise: Option<(NoiseModel, u64)>,
+    /// Contents of every value so far; those that nothing needs any more may be gone.
+    values: Vec<Contents>,
+    failure: Option<IrError>,
 }
 
 impl<'a> Interpreter<'a> {
@@ -51,7 +73,7 @@ impl<'a> Interpreter<'a> {
             graph,
             live: graph.live(),
             model: None,
-            diagonals: BTreeMap::new(),
+            kept: BTreeMap::new(),
             plains: BTreeMap::new(),
         };
         if let Some(spec) = &graph.attrs.parameters {
@@ -60,11 +82,15 @@ impl<'a> Interpreter<'a> {
         let plain = |value: &PlainTensor, layout: &Layout| {
             Ok::<_, IrError>(layout.pack(&value.values(&layout.shape, &graph.constants)?))
         };
+        let mut bytes = 0;
         for (id, node) in graph.iter().filter(|(id, _)| interpreter.live[id.index()]) {
             match &node.op {
-                CkksOp::LinearTransform { kernel, input, .. } => {
-                    let diagonals = Diagonals::new(kernel, input, &graph.constants)?;
-                    interpreter.diagonals.insert(id, diagonals);
+                CkksOp::LinearTransform { .. } if bytes < KEPT_BYTES => {
+                    let transform = interpreter.transform(id, node)?;
+                    bytes += transform.bytes();
+                    if bytes <= KEPT_BYTES {
+                        interpreter.kept.insert(id, transform);
+                    }
                 }
                 CkksOp::AddPlain { value, layout, .. } | CkksOp::MulPlain { value, layout, .. } => {
                     interpreter.plains.insert(id, plain(value, layout)?);
@@ -90,22 +116,20 @@ impl<'a> Interpreter<'a> {
     ///
     /// # Errors
     /// When an input is missing or of another length than its layout asks for, a matrix has a rotation outside of its
-    /// plan, a result has no layout and scale; with noise, when the graph has no parameters, holds a
-    /// bootstrap that they are not made for, or computes a value too large for its modulus or for a bootstrap.
+    /// plan, a result has no layout and scale; with noise, when the graph has no parameters, holds a bootstrap that they
+    /// are not made for, or computes a value too large for its modulus or for a bootstrap.
     pub fn evaluate(&self, inputs: &BTreeMap<String, Vec<f64>>, noise: Noise) -> Result<Vec<Vec<f64>>, IrError> {
-        let values = self.evaluate_slots(inputs, noise)?;
-        let attrs = &self.graph.attrs;
-        let results = self.graph.outputs().iter().enumerate().map(|(index, output)| {
-            let layout = attrs.output_layouts.get(index);
-            let scale = attrs.packing.output_scales.get(index);
-            let (Some(layout), Some(scale)) = (layout, scale) else {
-                let message = format!("the result `{}` has no layout and scale", output.name);
-                return Err(IrError::interpret(self.graph.origin(output.value), message));
-            };
-            let tensor = layout.unpack(&values[output.value.index()]);
-            Ok(tensor.into_iter().map(|x| x * scale).collect())
-        });
-        results.collect()
+        let mut results = self.evaluate_batch(&[(inputs, noise)])?;
+        results.pop().unwrap_or_else(|| Ok(Vec::new()))
+    }
+
+    /// The same for several inputs, side by side; one result for each of them.
+    ///
+    /// # Errors
+    /// As [`Interpreter::evaluate`] when the graph is at fault; the inner results, when an input or its values are.
+    pub fn evaluate_batch(&self, inputs: &[(&BTreeMap<String, Vec<f64>>, Noise)]) -> Result<Vec<RunResult>, IrError> {
+        let runs = self.run(inputs, false)?;
+        Ok(runs.into_iter().map(|run| self.results(run)).collect())
     }
 
     /// Slot contents of every value, per ciphertext; empty for a value that no result depends on.
@@ -117,35 +141,132 @@ impl<'a> Interpreter<'a> {
         inputs: &BTreeMap<String, Vec<f64>>,
         noise: Noise,
     ) -> Result<Vec<Vec<Vec<f64>>>, IrError> {
-        let noise = match (noise, self.model) {
-            (Noise::Off, _) => None,
-            (Noise::Seeded(seed), Some(model)) => Some((model, seed)),
-            (Noise::Seeded(_), None) => {
-                let message = "noise needs parameters; select them first";
-                return Err(IrError::interpret(&Default::default(), message));
-            }
-        };
-        let mut values: Vec<Contents> = Vec::with_capacity(self.graph.len());
-        for (id, node) in self.graph.iter() {
-            let mut value = Contents::new();
-            if self.live[id.index()] {
-                let mut errors = Errors::new(noise, id, node.ty.slots);
-                let computed = self.compute(id, node, &values, inputs, &mut errors);
-                value = computed
-                    .and_then(|value| errors.check_range(&node.ty, &value).map(|()| value))
-                    .map_err(|message| IrError::interpret(&node.origin, format!("{id}: {message}")))?;
-            }
-            values.push(value);
+        let runs = self.run(&[(inputs, noise)], true)?;
+        let run = runs.into_iter().next().expect("as many runs as inputs");
+        run.failure.map_or(Ok(run.values), Err)
+    }
+
+    /// The results of a finished run.
+    fn results(&self, run: Run<'_>) -> Result<Vec<Vec<f64>>, IrError> {
+        if let Some(failure) = run.failure {
+            return Err(failure);
         }
-        Ok(values)
+        let attrs = &self.graph.attrs;
+        let results = self.graph.outputs().iter().enumerate().map(|(index, output)| {
+            let layout = attrs.output_layouts.get(index);
+            let scale = attrs.packing.output_scales.get(index);
+            let (Some(layout), Some(scale)) = (layout, scale) else {
+                let message = format!("the result `{}` has no layout and scale", output.name);
+                return Err(IrError::interpret(self.graph.origin(output.value), message));
+            };
+            let tensor = layout.unpack(&run.values[output.value.index()]);
+            Ok(tensor.into_iter().map(|x| x * scale).collect())
+        });
+        results.collect()
+    }
+
+    /// Runs the graph, op by op, on all inputs; `keep` keeps all values.
+    fn run<'i>(&self, inputs: &[(&'i BTreeMap<String, Vec<f64>>, Noise)], keep: bool) -> Result<Vec<Run<'i>>, IrError> {
+        let start = |(inputs, noise): &(&'i BTreeMap<String, Vec<f64>>, Noise)| {
+            let noise = match (noise, self.model) {
+                (Noise::Off, _) => None,
+                (Noise::Seeded(seed), Some(model)) => Some((model, *seed)),
+                (Noise::Seeded(_), None) => {
+                    let message = "noise needs parameters; select them first";
+                    return Err(IrError::interpret(&Default::default(), message));
+                }
+            };
+            Ok(Run {
+                inputs,
+                noise,
+                values: Vec::with_capacity(self.graph.len()),
+                failure: None,
+            })
+        };
+        let mut runs: Vec<Run<'_>> = inputs.iter().map(start).collect::<Result<_, _>>()?;
+        let last_uses = self.last_uses();
+        for (id, node) in self.graph.iter() {
+            if !self.live[id.index()] {
+                runs.iter_mut().for_each(|run| run.values.push(Contents::new()));
+                continue;
+            }
+            let mut transient = None;
+            if let CkksOp::LinearTransform { .. } = &node.op
+                && !self.kept.contains_key(&id)
+            {
+                transient = Some(self.transform(id, node)?);
+            }
+            let transform = transient.as_ref().or_else(|| self.kept.get(&id));
+            runs.par_iter_mut().for_each(|run| {
+                let value = match run.failure {
+                    Some(_) => Contents::new(),
+                    None => self.value(id, node, transform, run).unwrap_or_else(|error| {
+                        run.failure = Some(error);
+                        Contents::new()
+                    }),
+                };
+                run.values.push(value);
+                if !keep {
+                    last_uses[id.index()]
+                        .iter()
+                        .for_each(|x| run.values[x.index()] = Contents::new());
+                }
+            });
+        }
+        Ok(runs)
+    }
+
+    /// For every value, the operands that nothing after it reads.
+    fn last_uses(&self) -> Vec<Vec<ValueId>> {
+        let mut is_read: Vec<bool> = vec![false; self.graph.len()];
+        for output in self.graph.outputs() {
+            is_read[output.value.index()] = true;
+        }
+        let mut last_uses = vec![Vec::new(); self.graph.len()];
+        for (id, node) in self.graph.iter().rev().filter(|(id, _)| self.live[id.index()]) {
+            for x in node.op.operands() {
+                if !std::mem::replace(&mut is_read[x.index()], true) {
+                    last_uses[id.index()].push(x);
+                }
+            }
+        }
+        last_uses
+    }
+
+    /// The matrix of a linear transform.
+    fn transform(&self, id: ValueId, node: &Node<Ckks>) -> Result<Transform, IrError> {
+        let CkksOp::LinearTransform {
+            x, kernel, input, bsgs, ..
+        } = &node.op
+        else {
+            unreachable!("called for linear transforms");
+        };
+        let diagonals = Diagonals::new(kernel, input, &self.graph.constants)?;
+        let cts = (self.graph.ty(*x).cts, node.ty.cts);
+        Transform::new(diagonals, bsgs, cts)
+            .map_err(|message| IrError::interpret(&node.origin, format!("{id}: {message}")))
+    }
+
+    fn value(
+        &self,
+        id: ValueId,
+        node: &Node<Ckks>,
+        transform: Option<&Transform>,
+        run: &Run<'_>,
+    ) -> Result<Contents, IrError> {
+        let mut errors = Errors::new(run.noise, id, node.ty.slots);
+        let computed = self.compute(id, node, transform, (&run.values, run.inputs), &mut errors);
+        computed
+            .and_then(|value| errors.check_range(&node.ty, &value).map(|()| value))
+            .map_err(|message| IrError::interpret(&node.origin, format!("{id}: {message}")))
     }
 
     fn compute(
         &self,
         id: ValueId,
         node: &Node<Ckks>,
-        values: &[Contents],
-        inputs: &BTreeMap<String, Vec<f64>>,
+        transform: Option<&Transform>,
+        (values, inputs): (&[Contents], &BTreeMap<String, Vec<f64>>),
         errors: &mut Errors,
     ) -> Result<Contents, String> {
         let ty = &node.ty;
@@ -188,8 +309,9 @@ impl<'a> Interpreter<'a> {
                     model.key_switch(slots, ty.level, ty.scale_power)
                 })
             }
-            CkksOp::LinearTransform { x, bsgs, at, .. } => {
-                transform::apply(&self.diagonals[&id], bsgs, (of(x), ty.cts), *at, errors)?
+            CkksOp::LinearTransform { x, at, .. } => {
+                let transform = transform.ok_or("the matrix of a linear transform is missing")?;
+                transform.apply(of(x), *at, errors)
             }
             CkksOp::PolyEval { x, poly, at } => polynomial::apply(poly, of(x), *at, errors),
             CkksOp::Bootstrap { x, .. } => errors.bootstrap(of(x).clone())?,

@@ -23,6 +23,8 @@ mod sketch;
 
 mod plan;
 
+mod operations;
+
 mod planner;
 
 mod bootstrapper;
@@ -30,6 +32,7 @@ mod bootstrapper;
 pub use bootstrapper::Bootstrapper;
 pub use eval_mod::EvalMod;
 pub use mod_raise::mod_raise;
+pub use operations::{Operation, TransformShapes};
 pub use plan::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
 pub use precision::StageNoise;
 pub use profile::StageTime;
