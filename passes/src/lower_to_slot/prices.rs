@@ -18,6 +18,10 @@ const PER_DOUBLING: f64 = 1.14;
 /// next bootstrap's input.
 const LINEAR_LEVEL: u32 = 4;
 
+/// Price of a product with a plaintext that repeats, relative to one that does not: of its operands, only the ciphertext is
+/// streamed from memory.
+const PERIODIC_PLAIN: f64 = 0.5;
+
 /// Prices, in one unit.
 #[derive(Clone, Copy, Debug)]
 pub struct Prices {
@@ -56,7 +60,8 @@ impl Prices {
             secret: Secret::UniformTernary {},
             bootstrap: None,
         };
-        let rotation = Costs::new(&spec).rotation_cost(LINEAR_LEVEL, table);
+        let mut rotation = Costs::new(&spec).rotation_cost(LINEAR_LEVEL, table);
+        rotation.plain *= PERIODIC_PLAIN;
         Prices {
             rotation,
             bootstrap: Some(BootstrapPrice {
