@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use aphelion_ir::ckks::{ParameterSpec, Secret};
-use aphelion_passes::cost_model::{CostTable, Costs, LimbOps, TransformSize};
+use aphelion_passes::cost_model::{Bootstraps, CostTable, Costs, LimbOps, ShapeCache, TransformSize};
 use aphelion_runtime::ckks::linear::{DiagonalIdx, LinearTransform};
 use aphelion_runtime::ckks::params::Parameters;
 use aphelion_runtime::ckks::polynomial::PolynomialPlan;
@@ -211,12 +211,16 @@ struct Prices {
 impl Prices {
     fn new(plan: &Plan, params: &Parameters, table: &CostTable, schedule: &Schedule) -> Self {
         let costs = costs(params);
+        let shapes = ShapeCache::default();
+        let bootstrapping = plan.program().bootstrap.as_ref();
+        let chain = bootstrapping.and_then(|bootstrapping| bootstrapping.plan(&plan.client().parameters).ok());
+        let bootstraps = chain.as_ref().map(|chain| Bootstraps::new(chain, &shapes));
         let price = |ops: LimbOps| table.seconds(params.log_n(), &ops);
         let instructions = &plan.program().instructions;
         let known: Vec<Option<f64>> = instructions
             .iter()
             .map(|instruction| {
-                let ops = limb_ops(plan, &costs, &instruction.op)?;
+                let ops = limb_ops(plan, &costs, bootstraps.as_ref(), &instruction.op)?;
                 let shared = match &instruction.op {
                     // All steps of one instruction share the digits of their operand.
                     Op::Rotate { by, .. } => {
@@ -228,7 +232,7 @@ impl Prices {
                 Some(price(ops) - shared)
             })
             .collect();
-        // A bootstrap has the executor's weight, in seconds per weight of all else.
+        // What the model cannot price has the executor's weight, in seconds per weight of all else.
         let weights = schedule.weights();
         let pairs = || {
             known
@@ -262,8 +266,8 @@ fn costs(params: &Parameters) -> Costs {
     })
 }
 
-/// Operations on limbs of one op; `None` for a bootstrap.
-fn limb_ops(plan: &Plan, costs: &Costs, op: &Op) -> Option<LimbOps> {
+/// Operations on limbs of one op; `None` for one that the cost model cannot price.
+fn limb_ops(plan: &Plan, costs: &Costs, bootstraps: Option<&Bootstraps<'_>>, op: &Op) -> Option<LimbOps> {
     let ty = |register: &aphelion_runtime::plan::Register| plan.types()[register.index()];
     let level = working_level(plan, op) as u32;
     let parts = op.operands().first().map_or(2, |register| ty(register).parts) as u32;
@@ -286,7 +290,7 @@ fn limb_ops(plan: &Plan, costs: &Costs, op: &Op) -> Option<LimbOps> {
             let polynomial = plan.program().polynomials[*polynomial].clone();
             costs.poly_eval(&PolynomialPlan::new(polynomial), level)
         }
-        Op::Bootstrap { .. } => return None,
+        Op::Bootstrap { xs, slots } => bootstraps?.work(*slots, xs.len()).ok()?.limb_ops(costs),
     })
 }
 
