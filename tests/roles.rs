@@ -170,6 +170,29 @@ fn client_and_server_meet_only_through_files() {
     let trace: serde_json::Value = serde_json::from_str(&trace).unwrap();
     assert!(trace["traceEvents"].as_array().unwrap().len() >= 8);
 
+    // A run that fails at its very end goes on from its checkpoints, which it then removes.
+    let server = folder.join("server");
+    fails(
+        &server,
+        "run small.aph --keys S --input x.ct -o none/z.ct --checkpoint state",
+        2,
+    );
+    let checkpoints = || std::fs::read_dir(server.join("state")).unwrap().count();
+    assert_eq!(checkpoints(), 2);
+    succeeds(
+        &server,
+        "run small.aph --keys S --input x.ct -o z.ct --checkpoint state",
+    );
+    assert_eq!(checkpoints(), 0);
+    let bytes = |name: &str| std::fs::read(server.join(name)).unwrap();
+    assert_eq!(bytes("z.ct"), bytes("y.ct"));
+    let message = fails(
+        &server,
+        "run small.aph --keys S --input x.ct -o z.ct --max-memory 1M",
+        2,
+    );
+    assert!(message.contains("raise the limit"), "{message}");
+
     let text = succeeds(folder, "decrypt small.aph --keys C --input server/y.ct -o Y.npy");
     assert!(text.starts_with("sample 0: "), "{text}");
     let results = load(&folder.join("Y.npy").display().to_string(), &[]).unwrap();

@@ -74,14 +74,14 @@ pub fn keygen(
     let file = File::create(&keys_path).map_err(|source| DriverError::io(&keys_path, source))?;
     let mut stream = BufWriter::new(file);
     let request = &client.part().keys;
-    let (mut done, total, mut bytes) = (0, request.keys().len(), 0);
-    secret.write_evaluation_keys(request, rng, &mut stream, |_, written| {
+    let (mut done, total) = (0, request.keys().len());
+    secret.write_evaluation_keys(request, rng, &mut stream, |_, _| {
         done += 1;
-        bytes = written;
         observer.progress(f64::from(done) / total as f64);
     })?;
-    stream.flush().map_err(|source| DriverError::io(&keys_path, source))?;
-    Ok(bytes)
+    let written = stream.flush().and_then(|()| stream.get_ref().metadata());
+    let metadata = written.map_err(|source| DriverError::io(&keys_path, source))?;
+    Ok(metadata.len())
 }
 
 /// The client of a plan with the secret key in `folder`.
