@@ -2,7 +2,8 @@
 //! plans come from outside.
 
 use super::plan::{BootstrapCircuit, BootstrapRequest};
-use crate::ckks::params::{MAX_LOG_N, MAX_PRIMES, MIN_LOG_N, SecretDistribution};
+use crate::ckks::keys::log_special;
+use crate::ckks::params::{MAX_LOG_N, MAX_PRIMES, MIN_LOG_N, SecretDistribution, Security, max_log_qp};
 use crate::error::{Error, Result};
 
 /// Largest Hamming weight of an ephemeral secret; a sparser one is the point of having it.
@@ -52,7 +53,29 @@ pub(super) fn check(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> R
             return refuse(name, format!("{count}, expected {low} to {high}"));
         }
     }
-    Ok(())
+    check_ephemeral(request, circuit)
+}
+
+/// Checks that the ephemeral secret, which lives modulo q_0 and one special prime, is as secure as was asked.
+pub(super) fn check_ephemeral(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Result<()> {
+    if request.security == Security::None {
+        return Ok(());
+    }
+    let secret = SecretDistribution::SparseTernary {
+        hamming_weight: circuit.ephemeral_weight,
+    };
+    let max_log_qp = max_log_qp(request.log_n, secret)?;
+    let log_q0 = request.log_scale + circuit.log_ratio;
+    let log_qp = log_q0 + log_special(log_q0);
+    if log_qp <= f64::from(max_log_qp) {
+        return Ok(());
+    }
+    Err(Error::Insecure {
+        log_n: request.log_n,
+        log_qp,
+        max_log_qp,
+        secret: secret.to_string(),
+    })
 }
 
 /// Checks the slot count of a request whose ring degree is in range.

@@ -7,6 +7,7 @@
 
 use super::cost::SwitchShape;
 use super::eval_mod::EvalMod;
+use super::limits;
 use super::plan::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
 use super::precision::Gains;
 use super::sine::sine_error;
@@ -29,7 +30,8 @@ impl BootstrapPlan {
     /// The cheapest plan for a request.
     ///
     /// # Errors
-    /// [`Error::InvalidSlots`]; [`Error::InvalidParameter`] when no circuit offers what is asked for: ask for fewer levels
+    /// [`Error::InvalidSlots`]; [`Error::Insecure`] in a ring for which no sparse ephemeral secret is listed;
+    /// [`Error::InvalidParameter`] when no circuit offers what is asked for: ask for fewer levels
     /// or bits, or a larger ring.
     pub fn new(request: &BootstrapRequest) -> Result<Self> {
         let mut best: Option<(f64, BootstrapCircuit)> = None;
@@ -52,6 +54,7 @@ impl BootstrapPlan {
                 ephemeral_weight: EPHEMERAL_WEIGHT,
                 failure_log2: FAILURE_LOG2,
             };
+            limits::check_ephemeral(request, &circuit)?;
             if -sine_error(log_ratio.exp2(), arcsine_degree)?[0].log2() < request.bits {
                 continue;
             }

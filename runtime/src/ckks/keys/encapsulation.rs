@@ -30,7 +30,7 @@ const MAX_LOG_SPECIAL: f64 = 49.99;
 pub fn encapsulation_literal(params: &Parameters, hamming_weight: usize) -> Result<ParametersLiteral> {
     let literal = params.literal();
     let q_0 = literal.q[0];
-    let log_special = ((q_0 as f64).log2() + SPECIAL_MARGIN).min(MAX_LOG_SPECIAL);
+    let log_special = log_special((q_0 as f64).log2());
     Ok(ParametersLiteral {
         log_n: literal.log_n,
         q: vec![q_0],
@@ -41,6 +41,11 @@ pub fn encapsulation_literal(params: &Parameters, hamming_weight: usize) -> Resu
         secret: SecretDistribution::SparseTernary { hamming_weight },
         security: literal.security,
     })
+}
+
+/// log2 of the special prime that goes with a q_0 of `log_q0` bits.
+pub(crate) fn log_special(log_q0: f64) -> f64 {
+    (log_q0 + SPECIAL_MARGIN).min(MAX_LOG_SPECIAL)
 }
 
 /// The switching keys between the dense secret and an ephemeral sparse one.

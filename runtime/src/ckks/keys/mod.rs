@@ -14,5 +14,6 @@ pub use flood::flooding_bits;
 pub use secret::SecretKey;
 pub use switch::KeySwitchKey;
 
+pub(crate) use encapsulation::log_special;
 pub(crate) use encrypt::expand;
 pub(crate) use switch::{expand_masks, special_modulus};
