@@ -1,6 +1,7 @@
 //! What the compiler makes of the example models: the program after each lowering and the plan's report, as snapshots;
 //! the same bytes from the same input; the same program from both kinds of model file.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use aphelion::driver::Silent;
@@ -14,7 +15,9 @@ use aphelion_passes::pipeline::AnyGraph;
 use aphelion_runtime::ckks::params::Parameters;
 
 /// Rows that ranges are calibrated on; the encrypted tests use others.
-const CALIBRATION_ROWS: std::ops::Range<usize> = 60..100;
+const CALIBRATION_ROWS: Range<usize> = 60..100;
+/// All images that there are of the deep networks' data.
+const IMAGES: Range<usize> = 0..20;
 
 fn example(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
@@ -35,13 +38,13 @@ fn load(model: &str) -> Model {
 }
 
 fn compile_example(model: &str, data: &str) -> Compiled {
-    compile_on(&load(model), data)
+    compile_on(&load(model), data, &CALIBRATION_ROWS)
 }
 
-fn compile_on(model: &Model, data: &str) -> Compiled {
+fn compile_on(model: &Model, data: &str, calibration: &Range<usize>) -> Compiled {
     let spec = example(&format!("data/{data}")).display().to_string();
     let samples = load_samples(&[spec], &model.inputs()).expect("the data are read");
-    let samples = rows(samples, &CALIBRATION_ROWS).expect("the rows are there");
+    let samples = rows(samples, calibration).expect("the rows are there");
     let cx = PassCx {
         samples: samples.into_iter().map(|sample| sample.concat()).collect(),
         ..PassCx::default()
@@ -165,6 +168,22 @@ fn cnn1d_gunpoint() {
     same_program(&onnx, &compile_example("cnn1d_gunpoint.aph-model", "gunpoint_test.npz"));
 }
 
+/// The figures of a network whose programs are too long for snapshots.
+fn deep_figures(name: &str) {
+    let compiled = compile_on(&load(&format!("{name}.onnx")), "cifar10_foolbox20.npz", &IMAGES);
+    insta::assert_snapshot!(format!("{name}_figures"), figures(&report(&compiled).plan));
+}
+
+#[test]
+fn resnet20_cifar10_relu() {
+    deep_figures("resnet20_cifar10_relu");
+}
+
+#[test]
+fn resnet20_cifar10_poly4() {
+    deep_figures("resnet20_cifar10_poly4");
+}
+
 #[test]
 fn lenet_sq_is_the_same_in_the_model_language() {
     let mut model = load("lenet_sq.aph-model");
@@ -172,6 +191,6 @@ fn lenet_sq_is_the_same_in_the_model_language() {
     model.graph.attrs.ranges.clear();
     same_program(
         &compile_example("lenet_sq.onnx", "mnist_test.npz"),
-        &compile_on(&model, "mnist_test.npz"),
+        &compile_on(&model, "mnist_test.npz", &CALIBRATION_ROWS),
     );
 }
