@@ -9,13 +9,16 @@ use aphelion_runtime::ckks::params::{SecretDistribution, Security};
 use aphelion_runtime::client::Client;
 use aphelion_runtime::error::Error;
 use aphelion_runtime::exec::{Evaluation, Progress, Server, ServerOptions, write_trace};
-use aphelion_runtime::plan::container::{Container, Section, write};
+use aphelion_runtime::plan::container::Section;
 use aphelion_runtime::plan::{
     BootstrapKind, Bootstrapping, ClientPart, ConstantWriter, Counts, Digit, InputPort, Instruction, ModelInfo, Op,
     OutputPort, Packing, Plan, Program, Register, Report,
 };
 use aphelion_runtime::ring::SecretRng;
 use proptest::prelude::*;
+
+mod support;
+use support::{rebuilt, sections};
 
 const LOG_N: u32 = 9;
 const SLOTS: usize = 256;
@@ -307,24 +310,6 @@ fn the_encapsulation_keys_must_be_there() {
     ));
     fewer.add_encapsulation(16, needed.level - 1);
     assert!(matches!(refused(keys(&fewer, &mut rng)), Error::KeyLevelTooLow { .. }));
-}
-
-fn sections(bytes: &[u8]) -> ([Vec<u8>; 3], Vec<u8>) {
-    let container = Container::from_bytes(bytes).unwrap();
-    let section = |section| container.section(section).unwrap();
-    let (offset, length) = container.data();
-    (
-        [
-            section(Section::Client),
-            section(Section::Program),
-            section(Section::ConstantIndex),
-        ],
-        bytes[offset as usize..(offset + length) as usize].to_vec(),
-    )
-}
-
-fn rebuilt(sections: &[Vec<u8>; 3], data: &[u8]) -> Vec<u8> {
-    write([&sections[0], &sections[1], &sections[2]], data)
 }
 
 #[test]

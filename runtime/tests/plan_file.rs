@@ -6,12 +6,15 @@ use aphelion_runtime::ckks::keys::KeyRequest;
 use aphelion_runtime::ckks::params::{ChainRequest, ParametersLiteral, SecretDistribution, Security};
 use aphelion_runtime::ckks::polynomial::{Basis, Polynomial};
 use aphelion_runtime::error::Error;
-use aphelion_runtime::plan::container::{Container, Section, write};
+use aphelion_runtime::plan::container::Section;
 use aphelion_runtime::plan::{
     ClientOp, ClientPart, ConstantWriter, Counts, Diagonal, Digit, InputPort, Instruction, ModelInfo, Op, OutputPort,
     Packing, Plan, Program, Register, Report, Transform,
 };
 use proptest::prelude::*;
+
+mod support;
+use support::{rebuilt, sections};
 
 const SLOTS: usize = 16;
 
@@ -124,25 +127,6 @@ fn plan() -> Plan {
         },
     };
     Plan::new(client(), program, constants.finish().unwrap()).unwrap()
-}
-
-/// The three hashed sections and the data of a plan file.
-fn sections(bytes: &[u8]) -> ([Vec<u8>; 3], Vec<u8>) {
-    let container = Container::from_bytes(bytes).unwrap();
-    let section = |section| container.section(section).unwrap();
-    let (offset, length) = container.data();
-    (
-        [
-            section(Section::Client),
-            section(Section::Program),
-            section(Section::ConstantIndex),
-        ],
-        bytes[offset as usize..(offset + length) as usize].to_vec(),
-    )
-}
-
-fn rebuilt(sections: &[Vec<u8>; 3], data: &[u8]) -> Vec<u8> {
-    write([&sections[0], &sections[1], &sections[2]], data)
 }
 
 /// Refusal of the sample plan with `from` replaced by `to` in the JSON of a section, checksums being right.

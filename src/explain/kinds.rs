@@ -3,11 +3,10 @@
 use std::fmt::Write;
 
 use super::analysis::{Analysis, Kind};
-use super::draw::{open, rect, stacked_bar};
-use crate::units::seconds;
+use super::times::{Times, end_row};
 
-const BAR: [f64; 2] = [130.0, 12.0];
-const MEASURED_BAR: [f64; 2] = [130.0, 4.0];
+/// Length of the longest bar.
+const WIDTH: f64 = 130.0;
 
 pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
     page.push_str(
@@ -39,23 +38,13 @@ pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
             kind.class(),
             kind.name()
         );
-        stacked_bar(page, &[(kind, predicted)], longest, BAR, "predicted time");
-        if let Some(measured) = measured {
-            open(page, MEASURED_BAR[0], MEASURED_BAR[1], "measured time");
-            let length = measured / longest * MEASURED_BAR[0];
-            rect(
-                page,
-                "measured",
-                [0.0, 0.0, length.max(0.4), MEASURED_BAR[1]],
-                "measured",
-            );
-            page.push_str("</svg>");
-        }
-        let _ = write!(page, "</td><td class=\"n\">{}</td>", analysis.quantity(predicted));
-        if let Some(measured) = measured {
-            let _ = write!(page, "<td class=\"n\">{}</td>", seconds(measured));
-        }
-        page.push_str("</tr>");
+        let parts = [(kind, predicted)];
+        let times = Times {
+            parts: &parts,
+            predicted,
+            measured,
+        };
+        end_row(page, analysis, &times, longest, WIDTH);
     }
     page.push_str("</tbody></table></section>");
 }

@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use super::analysis::{Analysis, Kind};
-use super::draw::{line, open, place, rect, stacked_bar};
+use super::draw::{line, open, place, rect};
+use super::times::{Times, end_row};
 use crate::units::seconds;
 
 /// Sizes of the drawings in a row.
 const LEVELS: [f64; 2] = [120.0, 12.0];
-const BAR: [f64; 2] = [230.0, 12.0];
-const MEASURED_BAR: [f64; 2] = [230.0, 4.0];
+/// Length of the longest bar.
+const WIDTH: f64 = 230.0;
 
 pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
     page.push_str("<section><h2>Cost by layer</h2>");
@@ -82,23 +83,12 @@ fn row(page: &mut String, analysis: &Analysis<'_>, index: usize, predicted: f64,
             analysis.seconds(|step| step.layer == index && step.kind == kind).0,
         )
     });
-    stacked_bar(page, &parts, longest, BAR, "predicted time");
-    if let Some(measured) = measured {
-        open(page, MEASURED_BAR[0], MEASURED_BAR[1], "measured time");
-        let length = measured / longest * MEASURED_BAR[0];
-        rect(
-            page,
-            "measured",
-            [0.0, 0.0, length.max(0.4), MEASURED_BAR[1]],
-            "measured",
-        );
-        page.push_str("</svg>");
-    }
-    let _ = write!(page, "</td><td class=\"n\">{}</td>", analysis.quantity(predicted));
-    if let Some(measured) = measured {
-        let _ = write!(page, "<td class=\"n\">{}</td>", seconds(measured));
-    }
-    page.push_str("</tr>");
+    let times = Times {
+        parts: &parts,
+        predicted,
+        measured,
+    };
+    end_row(page, analysis, &times, longest, WIDTH);
 }
 
 /// The levels a layer goes through, on a scale from 0 to the highest of all.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the same plan and measurements give the same bytes.
 //!
-//! Reading order: [`analysis`] (what there is to show), [`measured`] (times of real runs), [`draw`] (SVG), then the sections
+//! Reading order: [`analysis`] (what there is to show), [`measured`] (times of real runs), [`draw`] (SVG), `times` (bars in tables), then the sections
 //! in the order they stand on the page: `timeline`, `layers`, `kinds`, `keys`, `slots`, `precision`, `parameters`; `page` puts
 //! them together.
 
@@ -18,6 +18,7 @@ mod parameters;
 mod precision;
 mod slots;
 mod timeline;
+mod times;
 
 pub use analysis::{Analysis, Kind};
 pub use measured::Measured;
