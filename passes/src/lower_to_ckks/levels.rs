@@ -7,15 +7,15 @@
 use super::polynomials::PolyPlan;
 use super::scalars::doublings;
 use crate::PassError;
-use aphelion_ir::slot::{Slot, SlotOp};
+use aphelion_ir::slot::{Polynomial, Slot, SlotOp};
 use aphelion_ir::{Graph, Op};
 
 /// Levels that `op` consumes between its operands and its result.
-pub(crate) fn consumption(op: &SlotOp) -> u32 {
+pub fn consumption(op: &SlotOp) -> u32 {
     match op {
         SlotOp::Mul { .. } | SlotOp::MulPlain { .. } | SlotOp::Linear { .. } => 1,
-        SlotOp::MulScalar { by, .. } => u32::from(doublings(*by).is_none()),
-        SlotOp::Poly { poly, .. } => PolyPlan::new(poly).depth(),
+        SlotOp::MulScalar { by, .. } => factor_consumption(*by),
+        SlotOp::Poly { poly, .. } => polynomial_consumption(poly),
         SlotOp::Input { .. }
         | SlotOp::Add { .. }
         | SlotOp::Sub { .. }
@@ -25,6 +25,16 @@ pub(crate) fn consumption(op: &SlotOp) -> u32 {
         | SlotOp::Rotate { .. }
         | SlotOp::Bootstrap { .. } => 0,
     }
+}
+
+/// Levels that a product with the scalar `by` consumes: none where it is a few doublings.
+pub fn factor_consumption(by: f64) -> u32 {
+    u32::from(doublings(by).is_none())
+}
+
+/// Levels that `poly` consumes in the form that it is evaluated in.
+pub fn polynomial_consumption(poly: &Polynomial) -> u32 {
+    PolyPlan::new(poly).depth()
 }
 
 /// Levels that a bootstrap goes between.

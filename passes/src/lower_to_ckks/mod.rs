@@ -21,7 +21,7 @@ mod scalars;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use levels::consumption;
+pub use levels::{consumption, factor_consumption, polynomial_consumption};
 pub(crate) use polynomials::PolyPlan;
 pub(crate) use products::balance;
 pub(crate) use scalars::doublings;

@@ -6,6 +6,7 @@
 //! [-1, 1], to which an interval inside of [-1, 1] is carried exactly by a change of basis, and any other by mapping the
 //! variable, which may cost a level.
 
+use super::levels::factor_consumption;
 use super::scalars::doublings;
 use aphelion_ir::slot::{Basis, Polynomial};
 use std::f64::consts::PI;
@@ -68,13 +69,12 @@ impl PolyPlan {
 
     /// Levels that it consumes.
     pub(crate) fn depth(&self) -> u32 {
-        let factor_depth = |factor: f64| u32::from(doublings(factor).is_none());
         match self {
             PolyPlan::Constant(_) => 0,
-            PolyPlan::Affine { factor, .. } => factor_depth(*factor),
+            PolyPlan::Affine { factor, .. } => factor_consumption(*factor),
             PolyPlan::Square { .. } => 1,
             PolyPlan::Quartic { .. } => 2,
-            PolyPlan::Eval { factor, poly, .. } => factor_depth(*factor) + poly.depth() as u32,
+            PolyPlan::Eval { factor, poly, .. } => factor_consumption(*factor) + poly.depth() as u32,
         }
     }
 }
