@@ -179,6 +179,8 @@ pub struct Summary {
     pub model: String,
     /// Parameters.
     pub params: Params,
+    /// Samples that one evaluation takes.
+    pub batch: usize,
     /// Operations of one evaluation.
     pub counts: Counts,
     /// Levels from the input to the lowest result.
@@ -199,6 +201,7 @@ impl Summary {
         Self {
             model: plan.client().model.name.clone(),
             params: Params::new(params),
+            batch: plan.client().batch,
             counts: Counts::of_program(program),
             depth: depth(plan),
             keys: Keys::of(plan, params),
@@ -228,13 +231,15 @@ pub struct InferReport {
     pub accuracy: Option<Accuracy>,
     /// Samples.
     pub samples: usize,
+    /// Seconds of all evaluations by samples: less than one evaluation takes where it takes several samples.
+    pub evaluate_per_sample_s: f64,
     /// What ranges were taken from.
     pub calibration: Calibration,
     /// Memory by use, as foreseen.
     pub memory: Memory,
-    /// Bytes of one sample's inputs as they are sent.
+    /// Bytes of one run's inputs as they are sent.
     pub upload_bytes: usize,
-    /// Bytes of one sample's results as they are sent.
+    /// Bytes of one run's results as they are sent.
     pub download_bytes: usize,
     /// Seconds by place in the model, summed over its instructions, in the last evaluation.
     pub layers_s: Vec<(String, f64)>,

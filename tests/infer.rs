@@ -105,6 +105,23 @@ fn lenet_with_squares() {
 }
 
 #[test]
+fn unused_slots_take_more_samples() {
+    let model = "examples/models/logreg_bc.onnx";
+    let data = "examples/data/bc_test.npz";
+    let input = ["infer", model, "--input", data, "--samples", "100", "--batch", "auto"];
+    let report = json(&[input.as_slice(), &["--labels", &format!("{data}:y"), "--json"]].concat());
+    check(&report, 8.0);
+    let (batch, per_sample) = (
+        report["batch"].as_f64().unwrap(),
+        report["evaluate_per_sample_s"].as_f64().unwrap(),
+    );
+    assert!(
+        batch >= 32.0 && per_sample < report["time_s"]["evaluate"].as_f64().unwrap() / 16.0,
+        "{report}"
+    );
+}
+
+#[test]
 fn a_perceptron_with_approximated_activations() {
     check(&infer("mlp_credit", "credit_test", "3", "100..250"), 8.0);
 }
@@ -145,7 +162,7 @@ fn a_deep_network_under_simulated_noise() {
     assert_eq!((agreement.same, agreement.total), (10, 10));
 }
 
-fn compile(folder: &Path, name: &str) -> PathBuf {
+fn compile(folder: &Path, name: &str, batch: &str) -> PathBuf {
     let path = folder.join(name);
     let data = "examples/data/mnist_test.npz";
     let plan = path.display().to_string();
@@ -154,11 +171,14 @@ fn compile(folder: &Path, name: &str) -> PathBuf {
         "examples/models/mlp_sq.onnx",
         "--calibrate",
         data,
+        "--batch",
+        batch,
         "-o",
         &plan,
         "--json",
     ];
     let report = json(&args);
+    assert_eq!(report["batch"].to_string(), batch);
     assert_eq!(report["plan_bytes"], std::fs::metadata(&path).unwrap().len());
     assert!(report["predicted_bits"].as_f64().unwrap() >= 10.0);
     path
@@ -168,12 +188,25 @@ fn compile(folder: &Path, name: &str) -> PathBuf {
 fn two_compilations_give_the_same_bytes_and_roles_run_them() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let plan = compile(folder, "a.aph");
+    let plan = compile(folder, "a.aph", "1");
     assert_eq!(
         std::fs::read(&plan).unwrap(),
-        std::fs::read(compile(folder, "b.aph")).unwrap()
+        std::fs::read(compile(folder, "b.aph", "1")).unwrap()
     );
+    by_roles(folder, "2", 2);
+}
 
+/// Two runs of four samples, the second of them with places to spare.
+#[test]
+fn roles_run_four_samples_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "a.aph", "4");
+    let runs = by_roles(folder.path(), "5", 5);
+    assert_eq!(runs, 2);
+}
+
+/// Runs the plan `a.aph` by client and server on the first samples, checks the results, and returns the number of runs.
+fn by_roles(folder: &Path, samples: &str, n_samples: usize) -> u64 {
     let path = |name: &str| folder.join(name).display().to_string();
     let (plan, c, s) = (path("a.aph"), path("C"), path("S"));
     let (x, y, clear) = (path("x.ct"), path("y.ct"), path("Y.npy"));
@@ -187,16 +220,16 @@ fn two_compilations_give_the_same_bytes_and_roles_run_them() {
         "--input",
         data,
         "--samples",
-        "2",
+        samples,
         "-o",
         &x,
         "--json",
     ]);
-    json(&["run", &plan, "--keys", &s, "--input", &x, "-o", &y, "--json"]);
+    let run = json(&["run", &plan, "--keys", &s, "--input", &x, "-o", &y, "--json"]);
     json(&["decrypt", &plan, "--keys", &c, "--input", &y, "-o", &clear, "--json"]);
     let found = load(&clear, &[]).unwrap();
     let expected = load("examples/data/clear_logits.npz:mlp_sq", &[]).unwrap();
-    assert_eq!(found.shape, [2, 10]);
+    assert_eq!(found.shape, [n_samples, 10]);
     let largest = expected
         .values
         .iter()
@@ -207,6 +240,7 @@ fn two_compilations_give_the_same_bytes_and_roles_run_them() {
             "{found} instead of {expected}"
         );
     }
+    run["runs"].as_u64().unwrap()
 }
 
 #[test]

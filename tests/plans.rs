@@ -10,8 +10,8 @@ use aphelion::driver::data::{load_samples, rows};
 use aphelion::driver::model::Model;
 use aphelion::report::{PlanReport, Summary};
 use aphelion_ir::text::print_canonical;
-use aphelion_passes::PassCx;
 use aphelion_passes::pipeline::AnyGraph;
+use aphelion_passes::{Batch, CompileOptions, PassCx};
 use aphelion_runtime::ckks::params::Parameters;
 
 /// Rows that ranges are calibrated on; the encrypted tests use others.
@@ -42,10 +42,15 @@ fn compile_example(model: &str, data: &str) -> Compiled {
 }
 
 fn compile_on(model: &Model, data: &str, calibration: &Range<usize>) -> Compiled {
+    compile_with(&CompileOptions::default(), model, data, calibration)
+}
+
+fn compile_with(options: &CompileOptions, model: &Model, data: &str, calibration: &Range<usize>) -> Compiled {
     let spec = example(&format!("data/{data}")).display().to_string();
     let samples = load_samples(&[spec], &model.inputs()).expect("the data are read");
     let samples = rows(samples, calibration).expect("the rows are there");
     let cx = PassCx {
+        options: options.clone(),
         samples: samples.into_iter().map(|sample| sample.concat()).collect(),
         ..PassCx::default()
     };
@@ -166,6 +171,21 @@ fn mlp_credit() {
 fn cnn1d_gunpoint() {
     let onnx = snapshot("cnn1d_gunpoint", "gunpoint_test.npz");
     same_program(&onnx, &compile_example("cnn1d_gunpoint.aph-model", "gunpoint_test.npz"));
+}
+
+/// Several samples at once, as many as fit: the operations of one.
+#[test]
+fn batches_that_fill_the_slots() {
+    for name in ["mlp_sq", "cryptonets_sq", "lenet_sq"] {
+        let options = CompileOptions {
+            batch: Batch::Fill,
+            ..CompileOptions::default()
+        };
+        let model = load(&format!("{name}.onnx"));
+        let report = report(&compile_with(&options, &model, "mnist_test.npz", &CALIBRATION_ROWS)).plan;
+        let text = format!("samples at once: {}\n{}", report.batch, figures(&report));
+        insta::assert_snapshot!(format!("{name}_batch_figures"), text);
+    }
 }
 
 /// The figures of a network whose programs are too long for snapshots.

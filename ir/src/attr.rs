@@ -101,6 +101,18 @@ impl<T: Attr> Attr for Vec<T> {
     }
 }
 
+impl<T: Attr> Attr for Box<T> {
+    fn print(&self, printer: &mut Printer) {
+        self.as_ref().print(printer);
+    }
+    fn parse(parser: &mut Parser<'_>) -> Result<Self, ParseError> {
+        T::parse(parser).map(Box::new)
+    }
+    fn visit_constants(&self, visit: &mut dyn FnMut(&ConstRef)) {
+        self.as_ref().visit_constants(visit);
+    }
+}
+
 impl<T: Attr> Attr for Option<T> {
     fn print(&self, printer: &mut Printer) {
         match self {

@@ -21,8 +21,18 @@ fn constant(pool: &mut ConstantPool, shape: &[usize]) -> ConstRef {
     pool.insert("w", Tensor::from_f64(shape.to_vec(), ramp(n)))
 }
 
-/// Random maps of [1, C, H, W], with the pool of their weights.
+/// Random maps of [1, C, H, W], with the pool of their weights; some on each of several such tensors.
 fn arb_map() -> impl Strategy<Value = (LinearMap, ConstantPool)> {
+    (arb_single_map(), 0usize..6).prop_map(|((map, pool), n)| match n {
+        1..4 => {
+            let map = Box::new(map);
+            (LinearMap::Each { n, map }, pool)
+        }
+        _ => (map, pool),
+    })
+}
+
+fn arb_single_map() -> impl Strategy<Value = (LinearMap, ConstantPool)> {
     let shape = (1usize..4, 3usize..7, 3usize..7);
     (shape, 0usize..9, 1usize..4, 1usize..3, 0usize..2).prop_map(|((c, h, w), kind, m, stride, pad)| {
         let mut pool = ConstantPool::default();
@@ -200,6 +210,7 @@ fn push_nn(graph: &mut Graph<Nn>, map: &LinearMap, x: ValueId) -> ValueId {
         LinearMap::Slice {
             starts, steps, lens, ..
         } => NnOp::Slice { x, starts, steps, lens },
+        LinearMap::Each { .. } => unreachable!("taken apart before"),
         LinearMap::Compose { maps } => return maps.iter().fold(x, |x, map| push_nn(graph, map, x)),
         LinearMap::Sum { maps } => {
             let terms: Vec<ValueId> = maps.iter().map(|map| push_nn(graph, map, x)).collect();
@@ -215,6 +226,9 @@ fn push_nn(graph: &mut Graph<Nn>, map: &LinearMap, x: ValueId) -> ValueId {
 
 /// What the `nn` interpreter makes of the map.
 fn by_nn(map: &LinearMap, pool: &ConstantPool, x: &[f64]) -> Vec<f64> {
+    if let LinearMap::Each { n, map } = map {
+        return x.chunks(x.len() / n).flat_map(|x| by_nn(map, pool, x)).collect();
+    }
     let mut graph = Graph::<Nn>::new("map", pool.clone());
     let (shape, _) = map.shapes(pool).expect("shapes fit");
     let op = NnOp::Input {

@@ -22,6 +22,7 @@ pub mod calibrate;
 pub mod approx;
 pub mod approximate;
 
+pub mod batch;
 pub mod lower_to_slot;
 pub mod rewrite;
 
@@ -34,5 +35,5 @@ pub mod parameters;
 pub mod pipeline;
 
 pub use error::PassError;
-pub use options::{CompileOptions, Target};
+pub use options::{Batch, CompileOptions, Target};
 pub use pass::{PassCx, Stats};

@@ -37,6 +37,15 @@ impl Target {
     }
 }
 
+/// How many samples one run takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Batch {
+    /// This many, a power of two.
+    Samples(usize),
+    /// As many as fit into the slots of the ring that one sample asks for.
+    Fill,
+}
+
 /// Options of a compilation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CompileOptions {
@@ -59,6 +68,8 @@ pub struct CompileOptions {
     pub max_memory_bytes: u64,
     /// Slots per ciphertext to use instead of the cheapest number, a power of two.
     pub slots: Option<usize>,
+    /// Samples of one run.
+    pub batch: Batch,
     /// Names of rewrite rules to leave out.
     pub disabled_rules: BTreeSet<String>,
 }
@@ -75,6 +86,7 @@ impl Default for CompileOptions {
             max_levels: None,
             max_memory_bytes: DEFAULT_MAX_MEMORY_BYTES,
             slots: None,
+            batch: Batch::Samples(1),
             disabled_rules: BTreeSet::new(),
         }
     }
@@ -107,6 +119,14 @@ impl CompileOptions {
         if let Some(slots) = self.slots.filter(|slots| !slots.is_power_of_two()) {
             return bad(format!("--slots {slots}: expected a power of two"));
         }
+        match self.batch {
+            Batch::Samples(n) if !n.is_power_of_two() || n > 1 << (MAX_LOG_N - 1) => {
+                return bad(format!(
+                    "--batch {n}: expected a power of two, up to the slots of a ciphertext"
+                ));
+            }
+            _ => {}
+        }
         let names = rewrite::rule_names();
         match self.disabled_rules.iter().find(|name| !names.contains(&name.as_str())) {
             None => Ok(()),
@@ -132,6 +152,8 @@ mod tests {
         assert!(refused(|options| options.range_margin = f64::NAN).contains("--range-margin NaN"));
         assert!(refused(|options| options.log_n = Some(40)).contains("--log-n 40"));
         assert!(refused(|options| options.slots = Some(3)).contains("--slots 3"));
+        assert!(refused(|options| options.batch = Batch::Samples(0)).contains("--batch 0"));
+        assert!(refused(|options| options.batch = Batch::Samples(1 << 40)).contains("up to the slots"));
         let unknown = |options: &mut CompileOptions| options.disabled_rules = BTreeSet::from(["fly".to_string()]);
         assert!(refused(unknown).contains("there is no rule `fly`; there are: "));
     }

@@ -41,6 +41,7 @@ fn client() -> Client {
             hash: "00".into(),
         },
         parameters: parameters.unwrap(),
+        batch: 1,
         inputs: vec![InputPort {
             name: "x".into(),
             packing: packing.clone(),
@@ -73,13 +74,14 @@ fn encrypted() -> (Client, SecretKey, Vec<u8>) {
     let client = client();
     let mut rng = SecretRng::from_seed([9; 32]);
     let secret = client.secret_key(&mut rng);
-    let samples = (0..2)
+    let runs = (0..2)
         .map(|seed| client.encrypt(&secret, &[sample(seed)], &mut rng).unwrap())
         .collect();
     let bundle = Bundle {
         direction: Direction::Inputs,
         plan: client.part().id().unwrap(),
-        samples,
+        samples: 2,
+        runs,
     };
     let bytes = bundle.to_bytes(client.params());
     (client, secret, bytes)
@@ -93,7 +95,7 @@ fn read(client: &Client, bytes: &[u8]) -> Result<Bundle, Error> {
 fn samples_come_back_from_a_ciphertext_file() {
     let (client, secret, bytes) = encrypted();
     let bundle = read(&client, &bytes).unwrap();
-    for (seed, ciphertexts) in bundle.samples.iter().enumerate() {
+    for (seed, ciphertexts) in bundle.runs.iter().enumerate() {
         let decrypted = client.decrypt(&secret, ciphertexts).unwrap();
         for (found, expected) in decrypted[0].iter().zip(sample(seed)) {
             assert!((found - expected).abs() < 1e-4, "{found} instead of {expected}");

@@ -121,6 +121,7 @@ fn parts() -> (ClientPart, Program) {
             hash: "00".into(),
         },
         parameters: chain.literal().clone(),
+        batch: 1,
         inputs: vec![input("pair", packing(SLOTS, 2)), input("sparse", packing(PERIOD, 1))],
         outputs: vec![output("pair", packing(SLOTS, 2)), output("sparse", packing(PERIOD, 1))],
         keys,

@@ -49,6 +49,7 @@ fn client() -> ClientPart {
             hash: "00".into(),
         },
         parameters,
+        batch: 1,
         inputs: vec![InputPort {
             name: "x".into(),
             packing: packing(8),

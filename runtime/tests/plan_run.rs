@@ -131,6 +131,7 @@ fn plan(parameters: ParametersLiteral, slots: usize) -> Plan {
             hash: "00".into(),
         },
         parameters,
+        batch: 1,
         inputs: vec![port("a"), port("b")],
         outputs: vec![
             OutputPort {

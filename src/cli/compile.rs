@@ -19,6 +19,7 @@ const EXAMPLES: &str = "\
 Examples:
   aphelion compile model.onnx --calibrate data.npz -o model.aph
   aphelion compile model.aph-model --precision 12 --max-key-memory 2G -o model.aph
+  aphelion compile model.onnx --calibrate data.npz --batch auto -o model.aph
   aphelion compile model.onnx --calibrate data.npz --dump-after lower_to_slot --dump-to dumps/ -o model.aph";
 
 /// What the plan is to run on.

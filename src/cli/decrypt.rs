@@ -58,7 +58,7 @@ impl Decrypt {
             let ports = &client.part().outputs;
             let shapes: Vec<(&str, &[usize])> = ports
                 .iter()
-                .map(|port| (port.name.as_str(), port.packing.shape.as_slice()))
+                .map(|port| (port.name.as_str(), client.part().sample_shape(&port.packing)))
                 .collect();
             write_outputs(path, &shapes, &outputs)?;
         }

@@ -54,7 +54,7 @@ impl Encrypt {
             .part()
             .inputs
             .iter()
-            .map(|port| (port.name.as_str(), port.packing.shape.as_slice()))
+            .map(|port| (port.name.as_str(), client.part().sample_shape(&port.packing)))
             .collect();
         let mut samples = data::load_samples(&self.input, &inputs)?;
         samples.truncate(self.samples.unwrap_or(usize::MAX));

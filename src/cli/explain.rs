@@ -80,6 +80,7 @@ pub(super) fn text(report: &PlanReport) -> String {
             ),
         ),
         ("security", security),
+        ("samples", format!("{} at once", report.plan.batch)),
         (
             "evaluation keys",
             format!("{}, {}", report.plan.keys.count, bytes(report.plan.keys.bytes)),

@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   aphelion infer examples/models/lenet_sq.onnx --input examples/data/mnist_test.npz --samples 3
   aphelion infer model.onnx --input x.npy --output y.npy --calibrate data.npz --precision 12
+  aphelion infer examples/models/mlp_sq.onnx --input examples/data/mnist_test.npz --samples 8 --batch auto
   aphelion infer model.onnx --input test.npz --labels test.npz:y --calibrate train.npz --json";
 
 #[derive(Args)]
@@ -162,20 +163,24 @@ fn text(report: &InferReport) -> String {
         (
             "time",
             format!(
-                "compile {}, keys {}, weights {}, encrypt {}, evaluate {} (predicted {}), decrypt {}",
+                "compile {}, keys {}, weights {}, encrypt {}, evaluate {} (predicted {}{}), decrypt {}",
                 seconds(time.compile),
                 seconds(time.keygen),
                 seconds(time.encode),
                 seconds(time.encrypt),
                 seconds(time.evaluate),
                 optional(report.plan.predicted_evaluate_s.map(seconds)),
+                match report.plan.batch {
+                    1 => String::new(),
+                    n => format!("; {n} samples at once, {} each", seconds(report.evaluate_per_sample_s)),
+                },
                 seconds(time.decrypt)
             ),
         ),
         (
             "memory",
             format!(
-                "{} at most (predicted {}: {}); {} up, {} down per sample",
+                "{} at most (predicted {}: {}); {} up, {} down per run",
                 optional(report.peak_rss_bytes.map(bytes)),
                 bytes(report.memory.predicted_rss),
                 memory(&report.memory),

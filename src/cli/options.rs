@@ -11,7 +11,7 @@ use aphelion::driver::{DriverError, Observer};
 use aphelion::report::Calibration;
 use aphelion_passes::cost_model::CostTable;
 use aphelion_passes::pipeline::{AnyGraph, PASSES};
-use aphelion_passes::{CompileOptions, PassCx, Target};
+use aphelion_passes::{Batch, CompileOptions, PassCx, Target};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
@@ -64,6 +64,10 @@ pub(super) struct CompileArgs {
     /// Slots per ciphertext, a power of two, instead of the cheapest number.
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
+    /// Samples that one run takes, side by side in slots that one would leave unused: a power of two, or `auto` for as many
+    /// as fit without a larger ring.
+    #[arg(long, value_name = "N", value_parser = parse::batch, default_value = "1")]
+    batch: Batch,
     /// Security to demand; `none` is for tests only and marks the plan.
     #[arg(long, value_enum, default_value_t = SecurityLevel::Bits128)]
     security: SecurityLevel,
@@ -102,6 +106,7 @@ impl CompileArgs {
             max_levels: self.max_levels,
             max_memory_bytes: self.max_plan_memory,
             slots: self.slots,
+            batch: self.batch,
             disabled_rules: self.disable_rule.iter().cloned().collect(),
         };
         options.check().map_err(DriverError::from)?;

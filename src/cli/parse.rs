@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use aphelion_passes::Batch;
+
 /// `A..B`, rows A up to B.
 pub(super) fn rows(text: &str) -> Result<Range<usize>, String> {
     let parsed = text
@@ -20,6 +22,17 @@ pub(super) fn interval(text: &str) -> Result<(f64, f64), String> {
     parsed
         .filter(|(low, high): &(f64, f64)| low.is_finite() && high.is_finite() && low < high)
         .ok_or_else(|| "expected LOW..HIGH with LOW below HIGH, such as -1..1".to_string())
+}
+
+/// A number of samples, or `auto`.
+pub(super) fn batch(text: &str) -> Result<Batch, String> {
+    match text {
+        "auto" => Ok(Batch::Fill),
+        number => number
+            .parse()
+            .map(Batch::Samples)
+            .map_err(|_| "expected a power of two, or auto".to_string()),
+    }
 }
 
 /// A number of bytes with an optional K, M, G or T (powers of 1024).
@@ -57,6 +70,8 @@ mod tests {
             [size("8G"), size("1.5KiB"), size("100")],
             [Ok(8 << 30), Ok(1536), Ok(100)]
         );
+        assert_eq!([batch("4"), batch("auto")], [Ok(Batch::Samples(4)), Ok(Batch::Fill)]);
+        assert!(batch("all").is_err());
         assert!(size("8X").is_err() && size("").is_err() && size("-1").is_err());
     }
 }

@@ -52,6 +52,7 @@ pub(super) struct Run {
 #[derive(Serialize)]
 struct Report {
     samples: usize,
+    runs: usize,
     evaluate_s: f64,
     counts: Counts,
     memory: Memory,
@@ -70,14 +71,15 @@ impl Run {
         let (results, profiles) = roles::run(&server, &inputs, self.checkpoint.as_deref(), output)?;
         results.write(server.params(), &self.output)?;
         if let Some(folder) = &self.checkpoint {
-            roles::remove_checkpoints(folder, inputs.samples.len())?;
+            roles::remove_checkpoints(folder, inputs.runs.len())?;
         }
         if let Some(path) = &self.trace {
             let file = File::create(path).with_context(|| path.display().to_string())?;
             write_trace(&mut BufWriter::new(file), server.plan(), &profiles)?;
         }
         let report = Report {
-            samples: profiles.len(),
+            samples: inputs.samples,
+            runs: profiles.len(),
             evaluate_s: median(profiles.iter().map(|profile| profile.wall.as_secs_f64()).collect()),
             counts: Counts::of_program(server.plan().program()),
             memory: Memory::new(&server, before),
@@ -86,9 +88,10 @@ impl Run {
         };
         output.report(&report, |report| {
             format!(
-                "{}: {} samples, {} each on {} threads\nmemory: {} at most (predicted {}: {})",
+                "{}: {} samples in {} runs, {} each on {} threads\nmemory: {} at most (predicted {}: {})",
                 self.output.display(),
                 report.samples,
+                report.runs,
                 seconds(report.evaluate_s),
                 report.threads,
                 optional(report.peak_rss_bytes.map(bytes)),

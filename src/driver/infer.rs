@@ -14,7 +14,7 @@ use super::machine::{peak_rss_bytes, rss_bytes};
 use super::metrics::{Decision, accuracy, agreement, error_stats, median};
 use super::model::Model;
 use super::observer::Observer;
-use super::roles::{server_options, timed};
+use super::roles::{run_name, server_options, timed};
 use crate::report::{Calibration, InferReport, Memory, Summary, Times};
 
 /// Results of an encrypted inference.
@@ -23,7 +23,7 @@ pub struct Inference {
     pub outputs: Vec<Sample>,
     /// For every sample, the model's own results.
     pub clear: Vec<Sample>,
-    /// One profile per sample.
+    /// One profile per run: of one sample, or as many as the plan takes together.
     pub profiles: Vec<Profile>,
     /// The report.
     pub report: InferReport,
@@ -80,8 +80,10 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
                 warning.outside, warning.input, warning.range.0, warning.range.1, warning.found.0, warning.found.1
             ));
         }
-        observer.stage(&format!("evaluating sample {} of {}", number + 1, job.samples.len()));
-        let (inputs, encrypt) = timed(|| Ok(client.encrypt(&secret, sample, rng)?))?;
+    }
+    for (number, run) in job.samples.chunks(plan.client().batch).enumerate() {
+        observer.stage(&run_name(plan.client().batch, number, job.samples.len()));
+        let (inputs, encrypt) = timed(|| Ok(client.encrypt(&secret, &plan.client().side_by_side(run)?, rng)?))?;
         let evaluation = server.evaluate(&inputs, &|progress| observer.progress(progress.fraction))?;
         let (output, decrypt) = timed(|| Ok(client.decrypt(&secret, &evaluation.outputs)?))?;
         if number == 0 {
@@ -97,7 +99,7 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
         encrypts.push(encrypt.as_secs_f64());
         evaluates.push(evaluation.profile.wall.as_secs_f64());
         decrypts.push(decrypt.as_secs_f64());
-        outputs.push(output);
+        outputs.extend(plan.client().one_by_one(&output).into_iter().take(run.len()));
         profiles.push(evaluation.profile);
     }
     times.encrypt = median(encrypts);
@@ -129,6 +131,8 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
             .labels
             .map(|labels| accuracy(decision, labels, &clear_first, &encrypted_first)),
         samples: job.samples.len(),
+        evaluate_per_sample_s: profiles.iter().map(|profile| profile.wall.as_secs_f64()).sum::<f64>()
+            / job.samples.len().max(1) as f64,
         calibration: job.calibration.clone(),
         memory: Memory::new(&server, before),
         upload_bytes,

@@ -97,16 +97,20 @@ pub fn open_client(part: ClientPart, folder: &Path) -> Result<(Client, SecretKey
     Ok((client, secret))
 }
 
-/// Encrypts samples.
+/// Encrypts samples, as many together as a run takes.
 ///
 /// # Errors
 /// When a sample does not fit the plan.
 pub fn encrypt(client: &Client, secret: &SecretKey, samples: &[Sample], rng: &mut SecretRng) -> Result<Bundle> {
-    let encrypted = samples.iter().map(|sample| client.encrypt(secret, sample, rng));
+    let part = client.part();
+    let runs = samples
+        .chunks(part.batch)
+        .map(|run| client.encrypt(secret, &part.side_by_side(run)?, rng));
     Ok(Bundle {
         direction: Direction::Inputs,
-        plan: client.part().id()?,
-        samples: encrypted.collect::<std::result::Result<_, _>>()?,
+        plan: part.id()?,
+        samples: samples.len(),
+        runs: runs.collect::<std::result::Result<_, RuntimeError>>()?,
     })
 }
 
@@ -143,7 +147,7 @@ pub fn open_server(plan: Plan, folder: &Path, max_memory: Option<u64>, observer:
     })
 }
 
-/// Evaluates every sample of a bundle. With a folder for checkpoints, a run that was stopped goes on where it was;
+/// Evaluates every run of a bundle. With a folder for checkpoints, a run that was stopped goes on where it was;
 /// [`remove_checkpoints`] when the results are safe.
 ///
 /// # Errors
@@ -158,10 +162,10 @@ pub fn run(
     if let Some(folder) = checkpoints {
         std::fs::create_dir_all(folder).map_err(|source| DriverError::io(folder, source))?;
     }
-    let mut samples = Vec::with_capacity(inputs.samples.len());
-    let mut profiles = Vec::with_capacity(inputs.samples.len());
-    for (number, ciphertexts) in inputs.samples.iter().enumerate() {
-        observer.stage(&format!("evaluating sample {} of {}", number + 1, inputs.samples.len()));
+    let mut runs = Vec::with_capacity(inputs.runs.len());
+    let mut profiles = Vec::with_capacity(inputs.runs.len());
+    for (number, ciphertexts) in inputs.runs.iter().enumerate() {
+        observer.stage(&run_name(server.plan().client().batch, number, inputs.samples));
         let evaluation = match checkpoints {
             None => server.evaluate(ciphertexts, &|progress| observer.progress(progress.fraction))?,
             Some(folder) => server.evaluate_resumably(ciphertexts, &checkpoint(folder, number), &|progress| {
@@ -169,28 +173,38 @@ pub fn run(
                 ControlFlow::Continue(())
             })?,
         };
-        samples.push(evaluation.outputs);
+        runs.push(evaluation.outputs);
         profiles.push(evaluation.profile);
     }
     let results = Bundle {
         direction: Direction::Results,
         plan: inputs.plan,
-        samples,
+        samples: inputs.samples,
+        runs,
     };
     Ok((results, profiles))
 }
 
-/// File of a sample's checkpoint.
-fn checkpoint(folder: &Path, sample: usize) -> PathBuf {
-    folder.join(format!("sample-{sample}.checkpoint"))
+/// What is shown while run `number` takes `batch` of all `samples`.
+pub(crate) fn run_name(batch: usize, number: usize, samples: usize) -> String {
+    let (first, last) = (number * batch + 1, samples.min((number + 1) * batch));
+    match last - first {
+        0 => format!("evaluating sample {first} of {samples}"),
+        _ => format!("evaluating samples {first} to {last} of {samples}"),
+    }
 }
 
-/// Removes the checkpoints of a run of this many samples.
+/// File of a run's checkpoint.
+fn checkpoint(folder: &Path, run: usize) -> PathBuf {
+    folder.join(format!("run-{run}.checkpoint"))
+}
+
+/// Removes the checkpoints of this many runs.
 ///
 /// # Errors
 /// When a file cannot be removed.
-pub fn remove_checkpoints(folder: &Path, samples: usize) -> Result<()> {
-    for path in (0..samples).map(|sample| checkpoint(folder, sample)) {
+pub fn remove_checkpoints(folder: &Path, runs: usize) -> Result<()> {
+    for path in (0..runs).map(|run| checkpoint(folder, run)) {
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(DriverError::io(&path, error)),
             _ => {}
@@ -206,11 +220,16 @@ pub fn remove_checkpoints(folder: &Path, samples: usize) -> Result<()> {
 /// When the bundle does not hold results of the plan, or the noise does not fit the modulus.
 pub fn decrypt(client: &Client, secret: &SecretKey, results: &Bundle, flooding: Option<u32>) -> Result<Vec<Sample>> {
     let mut rng = random_source(None)?;
-    let decrypted = results.samples.iter().map(|ciphertexts| match flooding {
-        Some(bits) => client.decrypt_flooded(secret, ciphertexts, bits, &mut rng),
-        None => client.decrypt(secret, ciphertexts),
-    });
-    Ok(decrypted.collect::<std::result::Result<_, _>>()?)
+    let mut samples = Vec::with_capacity(results.samples);
+    for ciphertexts in &results.runs {
+        let run = match flooding {
+            Some(bits) => client.decrypt_flooded(secret, ciphertexts, bits, &mut rng)?,
+            None => client.decrypt(secret, ciphertexts)?,
+        };
+        samples.extend(client.part().one_by_one(&run));
+    }
+    samples.truncate(results.samples);
+    Ok(samples)
 }
 
 /// Runs a step and measures it.

@@ -69,6 +69,7 @@ pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> 
             hash: info.model_hash.clone(),
         },
         parameters: info.parameters.clone(),
+        batch: graph.attrs.packing.batch.unwrap_or(1),
         inputs: ports::inputs(graph, &info.input_ranges),
         outputs: ports::outputs(graph)?,
         keys: emitter.keys,

@@ -88,6 +88,29 @@ impl Layout {
         layout
     }
 
+    /// Layout of `n` tensors of this layout along a new first axis, in `slots` slots: sample `s` of what was in slot `i` is
+    /// in slot `n i + s`. So a rotation by `r` becomes one by `n r`, and all else stays what it was.
+    pub fn interleaved(&self, n: usize, slots: usize) -> Self {
+        let sample = (n > 1).then_some(Digit {
+            axis: 0,
+            extent: n,
+            stride: 1,
+        });
+        let moved = self.digits.iter().map(|digit| Digit {
+            axis: digit.axis + 1,
+            extent: digit.extent,
+            stride: digit.stride * n,
+        });
+        Layout {
+            shape: [&[n], self.shape.as_slice()].concat(),
+            slots,
+            period: self.period * n,
+            cts: self.cts,
+            digits: sample.into_iter().chain(moved).collect(),
+            unused: self.unused,
+        }
+    }
+
     /// Number of elements of the tensor.
     pub fn n_elements(&self) -> usize {
         self.shape.iter().product()

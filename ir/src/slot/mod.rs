@@ -46,6 +46,8 @@ attr_struct! {
     pub struct SlotAttrs {
         /// Slots per ciphertext, a power of two.
         pub slots: usize,
+        /// Samples that one run takes, where it takes several: every tensor has a first axis of this extent.
+        pub batch: Option<usize>,
         /// For every result, the factor that turns slot contents into tensor values.
         pub output_scales: Vec<f64>,
         /// For every result, what is left to the client, in order.

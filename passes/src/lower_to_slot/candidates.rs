@@ -203,6 +203,7 @@ fn spatial_steps(map: &LinearMap) -> Option<Vec<usize>> {
             steps.all(|other| other.as_ref() == Some(&first)).then_some(first)
         }
         LinearMap::Dense { .. }
+        | LinearMap::Each { .. }
         | LinearMap::Reduce { .. }
         | LinearMap::Reshape { .. }
         | LinearMap::Transpose { .. } => None,

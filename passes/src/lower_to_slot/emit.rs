@@ -32,6 +32,7 @@ pub fn emit(
     let mut graph = emitter.graph;
     graph.attrs = SlotAttrs {
         slots,
+        batch: None,
         output_scales: stages
             .outputs
             .iter()
@@ -244,7 +245,7 @@ fn factors(map: &LinearMap) -> Option<(f64, Option<ConstRef>)> {
                     (one, other) => Some((product * by, one.or(other))),
                 }
             }),
-        LinearMap::Sum { .. } => None,
+        LinearMap::Each { .. } | LinearMap::Sum { .. } => None,
         _ => Some((1.0, None)),
     }
 }

@@ -28,6 +28,7 @@ mod stage;
 
 use crate::bsgs::RotationCost;
 use crate::error::PassError;
+use crate::options::Batch;
 use crate::pass::{PassCx, Stats};
 use aphelion_ir::nn::Nn;
 use aphelion_ir::slot::{Kernel, Pattern, Slot, SlotOp};
@@ -118,16 +119,22 @@ fn choose_slots(
     costs: &mut Costs<'_>,
 ) -> Result<(usize, Assignment), PassError> {
     let log_n = cx.options.log_n.unwrap_or_else(|| expected_log_n(stages.depth()));
+    let log_batch = match cx.options.batch {
+        Batch::Samples(n) => n.trailing_zeros().min(log_n - 1),
+        Batch::Fill => 0,
+    };
     let choices = match cx.options.slots {
         Some(slots) if slots.is_power_of_two() => vec![slots],
         Some(slots) => return Err(PassError::BadInput(format!("{slots} slots are no power of two"))),
         // Layouts of shorter periods are among the candidates for more slots.
-        None if is_deep => vec![1 << (log_n - 1)],
+        None if is_deep => vec![1 << (log_n - 1 - log_batch)],
         None => {
             let sizes = stages.stages.iter().map(|stage| stage.shape.iter().product::<usize>());
             let largest = sizes.max().unwrap_or(1).next_power_of_two().trailing_zeros();
             let least = MIN_LOG_SLOTS.max(largest.saturating_sub(MAX_LOG_CTS)).min(log_n - 1);
-            (least..log_n).map(|log_slots| 1 << log_slots).collect()
+            (least..(log_n - log_batch).max(least + 1))
+                .map(|log_slots| 1 << log_slots)
+                .collect()
         }
     };
     let mut best: Option<(usize, Assignment)> = None;

@@ -105,7 +105,7 @@ pub fn precision_by_origin(cx: &PassCx, graph: &Graph<Ckks>) -> Result<BTreeMap<
     Ok(bits)
 }
 
-/// Calibration samples, or without any, values spread over the whole range of every input.
+/// Calibration samples, as many side by side as the program takes, or without any, values spread over the whole range of every input.
 fn samples(cx: &PassCx, graph: &Graph<Ckks>) -> Result<Vec<Inputs>, PassError> {
     let inputs: Vec<_> = graph
         .iter()
@@ -117,17 +117,20 @@ fn samples(cx: &PassCx, graph: &Graph<Ckks>) -> Result<Vec<Inputs>, PassError> {
         })
         .collect();
     if let ([(name, n_elements, _)], false) = (inputs.as_slice(), cx.samples.is_empty()) {
-        let of_sample = |sample: &Vec<f64>| {
-            if sample.len() != *n_elements {
-                let found = sample.len();
-                let message = format!("a sample has {found} values, the input `{name}` takes {n_elements}");
-                return Err(PassError::BadInput(message));
-            }
-            Ok(BTreeMap::from([(name.clone(), sample.clone())]))
+        let batch = graph.attrs.packing.batch.unwrap_or(1);
+        let (n_samples, n_elements) = (cx.samples.len(), n_elements / batch);
+        if let Some(sample) = cx.samples.iter().find(|sample| sample.len() != n_elements) {
+            let found = sample.len();
+            let message = format!("a sample has {found} values, the input `{name}` takes {n_elements}");
+            return Err(PassError::BadInput(message));
+        }
+        let n_runs = n_samples.div_ceil(batch).min(MAX_SAMPLES);
+        let of_run = |run: usize| {
+            let first = run * n_samples / n_runs;
+            let samples = (first..first + batch).map(|index| cx.samples[index % n_samples].as_slice());
+            BTreeMap::from([(name.clone(), samples.collect::<Vec<_>>().concat())])
         };
-        let n_runs = cx.samples.len().min(MAX_SAMPLES);
-        let spread = (0..n_runs).map(|run| &cx.samples[run * cx.samples.len() / n_runs]);
-        return spread.map(of_sample).collect();
+        return Ok((0..n_runs).map(of_run).collect());
     }
     // A low-discrepancy sequence (multiples of the golden ratio), another stretch of it for every sample.
     let value = |index: usize| 2.0 * (index as f64 * 0.618_033_988_749_894_9).fract() - 1.0;

@@ -57,6 +57,10 @@ pub static COMPILE: &[Step] = &[
         why: "needs polynomials instead of functions, and ranges, from which it takes the norms of all values",
     },
     Step {
+        pass: "batch",
+        why: "after layouts, which it spreads, and before all that prices slots",
+    },
+    Step {
         pass: "rewrite",
         why: "works on matrices between layouts, and before levels exist, because it changes the depth",
     },

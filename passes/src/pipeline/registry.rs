@@ -2,7 +2,7 @@
 
 use super::AnyGraph;
 use crate::{PassCx, PassError, Stats};
-use crate::{approximate, calibrate, fold_affine, fold_constants, fold_scales, recover_activations};
+use crate::{approximate, batch, calibrate, fold_affine, fold_constants, fold_scales, recover_activations};
 use crate::{lower_to_ckks, lower_to_slot, parameters, place_bootstraps, rewrite};
 use aphelion_ir::ckks::Ckks;
 use aphelion_ir::nn::Nn;
@@ -82,6 +82,11 @@ pub static PASSES: &[PassInfo] = &[
         name: "lower_to_slot",
         summary: "places tensors into slots and turns linear ops into matrices between layouts",
         run: AnyRun::NnToSlot(lower_to_slot::run),
+    },
+    PassInfo {
+        name: "batch",
+        summary: "lets one run take several samples, side by side in the slots",
+        run: AnyRun::SlotToSlot(batch::run),
     },
     PassInfo {
         name: "rewrite",

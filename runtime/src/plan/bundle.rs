@@ -6,10 +6,11 @@
 //! | 4 | format version |
 //! | 4 | 0: inputs, 1: results |
 //! | 32 | identity of the plan |
-//! | 4 | samples |
-//! | 4 | ciphertexts per sample |
+//! | 4 | runs |
+//! | 4 | ciphertexts per run |
+//! | 4 | samples: no fewer than runs |
 //! | 32 | BLAKE3 of everything before |
-//! | | the ciphertexts, sample by sample, each in a frame of its own |
+//! | | the ciphertexts, run by run, each in a frame of its own |
 //!
 //! Assumes nothing of the bytes read. Ensures that every ciphertext belongs to the plan's parameters.
 
@@ -22,9 +23,9 @@ use crate::ckks::wire::{Frame, HEADER_BYTES as FRAME_BYTES};
 use crate::error::{Error, Result};
 
 /// Version of the format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"APHCTXT\0";
-const HEADER_BYTES: usize = 88;
+const HEADER_BYTES: usize = 92;
 const OBJECT: &str = "ciphertext file";
 
 /// Which way a bundle goes.
@@ -36,30 +37,33 @@ pub enum Direction {
     Results = 1,
 }
 
-/// Ciphertexts of some samples.
+/// Ciphertexts of some runs of a plan.
 pub struct Bundle {
     /// Which way it goes.
     pub direction: Direction,
     /// Identity of the plan: [`super::ClientPart::id`].
     pub plan: [u8; 32],
-    /// Samples, each with the ciphertexts of all ports in turn; all have equally many.
-    pub samples: Vec<Vec<Ciphertext>>,
+    /// How many samples they hold; a run takes as many as the plan says, the last may hold fewer.
+    pub samples: usize,
+    /// For every run, the ciphertexts of all ports in turn; all have equally many.
+    pub runs: Vec<Vec<Ciphertext>>,
 }
 
 impl Bundle {
     /// The bytes of a bundle.
     #[must_use]
     pub fn to_bytes(&self, params: &Parameters) -> Vec<u8> {
-        let per_sample = self.samples.first().map_or(0, Vec::len);
+        let per_run = self.runs.first().map_or(0, Vec::len);
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&(self.direction as u32).to_le_bytes());
         bytes.extend_from_slice(&self.plan);
-        bytes.extend_from_slice(&(self.samples.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&(per_sample as u32).to_le_bytes());
+        for count in [self.runs.len(), per_run, self.samples] {
+            bytes.extend_from_slice(&(count as u32).to_le_bytes());
+        }
         let hash = blake3::hash(&bytes);
         bytes.extend_from_slice(hash.as_bytes());
-        for ciphertext in self.samples.iter().flatten() {
+        for ciphertext in self.runs.iter().flatten() {
             bytes.extend_from_slice(&ciphertext.to_bytes(params));
         }
         bytes
@@ -105,33 +109,34 @@ impl Bundle {
             let reason = format!("the file holds {found}, {expected} are expected");
             return Err(Error::InvalidInput { reason });
         }
-        let (n_samples, per_sample) = (u32_at(48) as usize, u32_at(52) as usize);
-        let fits = n_samples
-            .checked_mul(per_sample)
+        let [n_runs, per_run, samples] = [48, 52, 56].map(|at| u32_at(at) as usize);
+        let fits = n_runs
+            .checked_mul(per_run)
             .is_some_and(|n| n <= bytes.len() / FRAME_BYTES);
-        if !fits || (per_sample == 0) != (n_samples == 0) {
+        if !fits || (per_run == 0) != (n_runs == 0) || samples < n_runs {
             let reason = format!(
-                "{n_samples} samples of {per_sample} ciphertexts in {} bytes",
+                "{samples} samples in {n_runs} runs of {per_run} ciphertexts in {} bytes",
                 bytes.len()
             );
             return Err(malformed(48, reason));
         }
         let mut rest = &bytes[HEADER_BYTES..];
-        let mut samples = Vec::with_capacity(n_samples);
-        for _ in 0..n_samples {
-            let mut sample = Vec::with_capacity(per_sample);
-            for _ in 0..per_sample {
+        let mut runs = Vec::with_capacity(n_runs);
+        for _ in 0..n_runs {
+            let mut run = Vec::with_capacity(per_run);
+            for _ in 0..per_run {
                 let (_, after) = Frame::split_first(rest)?;
-                sample.push(Ciphertext::from_bytes(params, &rest[..rest.len() - after.len()])?);
+                run.push(Ciphertext::from_bytes(params, &rest[..rest.len() - after.len()])?);
                 rest = after;
             }
-            samples.push(sample);
+            runs.push(run);
         }
         match rest.len() {
             0 => Ok(Self {
                 direction,
                 plan,
                 samples,
+                runs,
             }),
             left => Err(malformed(
                 bytes.len() - left,

@@ -106,6 +106,9 @@ pub struct ClientPart {
     pub model: ModelInfo,
     /// Encryption parameters with explicit primes.
     pub parameters: ParametersLiteral,
+    /// Samples that one run takes. Where there are several, every tensor has a first axis of this extent.
+    #[serde(default = "one")]
+    pub batch: usize,
     /// Inputs in the program's order.
     pub inputs: Vec<InputPort>,
     /// Results in the program's order.
@@ -114,7 +117,50 @@ pub struct ClientPart {
     pub keys: KeyRequest,
 }
 
+fn one() -> usize {
+    1
+}
+
 impl ClientPart {
+    /// Shape of the part of a port's tensor that belongs to one sample.
+    #[must_use]
+    pub fn sample_shape<'a>(&self, packing: &'a Packing) -> &'a [usize] {
+        &packing.shape[usize::from(self.batch > 1)..]
+    }
+
+    /// The tensors of one run for up to [`ClientPart::batch`] samples, each with a tensor for every input; the last sample
+    /// fills the places that are left.
+    ///
+    /// # Errors
+    /// [`Error::InvalidInput`] for no samples or too many, and for one of a wrong number of tensors.
+    pub fn side_by_side(&self, samples: &[Vec<Vec<f64>>]) -> Result<Vec<Vec<f64>>> {
+        let n_tensors = samples
+            .iter()
+            .find(|sample| sample.len() != self.inputs.len())
+            .map(Vec::len);
+        let (Some(last), None, true) = (samples.last(), n_tensors, samples.len() <= self.batch) else {
+            let reason = match n_tensors {
+                Some(found) => format!("{found} tensors for {} inputs", self.inputs.len()),
+                None => format!("{} samples for a run that takes {}", samples.len(), self.batch),
+            };
+            return Err(Error::InvalidInput { reason });
+        };
+        let places = || samples.iter().chain(std::iter::repeat(last)).take(self.batch);
+        let tensor = |input: usize| places().flat_map(|sample| sample[input].clone()).collect();
+        Ok((0..self.inputs.len()).map(tensor).collect())
+    }
+
+    /// The results of every sample of one run, each with a tensor for every output: [`ClientPart::side_by_side`] undone.
+    #[must_use]
+    pub fn one_by_one(&self, results: &[Vec<f64>]) -> Vec<Vec<Vec<f64>>> {
+        let part = |tensor: &Vec<f64>, place: usize| {
+            let n_elements = tensor.len() / self.batch;
+            tensor[place * n_elements..(place + 1) * n_elements].to_vec()
+        };
+        let of_sample = |place: usize| results.iter().map(|tensor| part(tensor, place)).collect();
+        (0..self.batch).map(of_sample).collect()
+    }
+
     /// Identifies the plan on everything the client sends: BLAKE3 of this part.
     ///
     /// # Errors
@@ -159,6 +205,15 @@ impl ClientPart {
         let max_level = self.max_level();
         if self.inputs.is_empty() || self.outputs.is_empty() {
             return invalid("client".into(), "a plan needs at least one input and one output".into());
+        }
+        let packings = self.inputs.iter().map(|port| &port.packing);
+        let mut packings = packings.chain(self.outputs.iter().map(|port| &port.packing));
+        let is_batched = |packing: &Packing| self.batch == 1 || packing.shape.first() == Some(&self.batch);
+        if self.batch == 0 || !packings.all(is_batched) {
+            return invalid(
+                "client".into(),
+                format!("tensors are not those of {} samples", self.batch),
+            );
         }
         for port in &self.inputs {
             let place = format!("input `{}`", port.name);

@@ -46,6 +46,8 @@ attr_enum! {
         Pad "pad" { input: Vec<usize>, pads: Vec<(usize, usize)> }
         #[doc = "out[i..] = x[start + step i ..]"]
         Slice "slice" { input: Vec<usize>, starts: Vec<usize>, steps: Vec<i64>, lens: Vec<usize> }
+        #[doc = "the same map on each of n tensors, which lie along a new first axis"]
+        Each "each" { n: usize, map: Box<LinearMap> }
         #[doc = "maps applied one after the other, the first one first; at least one"]
         Compose "compose" { maps: Vec<LinearMap> }
         #[doc = "sum of maps of equal shapes; at least one"]
@@ -101,6 +103,13 @@ impl LinearMap {
                 steps,
                 lens,
             } => (input, shape::slice(input, starts, steps, lens)?),
+            LinearMap::Each { n, map } => {
+                if *n == 0 {
+                    return Err("a map on each of no tensors".into());
+                }
+                let (input, output) = map.shapes(constants)?;
+                return Ok(([&[*n], input.as_slice()].concat(), [&[*n], output.as_slice()].concat()));
+            }
             LinearMap::Compose { maps } => {
                 let (input, mut output) = maps.first().ok_or("a composition of no maps")?.shapes(constants)?;
                 for map in &maps[1..] {

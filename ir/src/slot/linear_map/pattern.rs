@@ -115,6 +115,13 @@ impl Products {
         let (input, output) = super::checked_shapes(map, constants)?;
         match map {
             LinearMap::Compose { maps } => Products::composed(maps, constants, exactly),
+            LinearMap::Each { n, map } => {
+                let one = Products::new(map, constants, exactly)?;
+                Ok(one.map(|one| Products {
+                    products: one.products.iter().map(|product| relation::each(*n, product)).collect(),
+                    ..one
+                }))
+            }
             LinearMap::Sum { maps } => {
                 let mut products = Vec::new();
                 for map in maps {

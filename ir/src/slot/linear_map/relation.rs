@@ -152,7 +152,9 @@ pub(super) fn leaf(
             };
             input.iter().enumerate().map(picked).collect()
         }
-        LinearMap::Reshape { .. } | LinearMap::Compose { .. } | LinearMap::Sum { .. } => return Ok(None),
+        LinearMap::Reshape { .. } | LinearMap::Each { .. } | LinearMap::Compose { .. } | LinearMap::Sum { .. } => {
+            return Ok(None);
+        }
     };
     let product: Option<Vec<Product>> = axes.into_iter().collect();
     Ok(product.map(|product| LeafPattern {
@@ -166,6 +168,28 @@ pub(super) fn leaf(
 pub(super) fn identities(shape: &[usize]) -> Vec<Option<Product>> {
     let axes = shape.iter().enumerate();
     axes.map(|(axis, &extent)| identity(axis, axis, extent)).collect()
+}
+
+/// `product` on each of `n` tensors along a new first axis.
+pub(super) fn each(n: usize, product: &Product) -> Product {
+    let mut each = identity(0, 0, n).unwrap_or_default();
+    let moved = product.iter().map(|relation| match relation.clone() {
+        Relation::In { axis, indices } => Relation::In {
+            axis: axis + 1,
+            indices,
+        },
+        Relation::Out { axis, indices } => Relation::Out {
+            axis: axis + 1,
+            indices,
+        },
+        Relation::Both { input, output, pairs } => Relation::Both {
+            input: input + 1,
+            output: output + 1,
+            pairs,
+        },
+    });
+    each.extend(moved);
+    each
 }
 
 fn identity(input: usize, output: usize, extent: usize) -> Option<Product> {

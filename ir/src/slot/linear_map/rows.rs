@@ -59,6 +59,8 @@ enum Form {
     Pad {
         before: Vec<usize>,
     },
+    /// Outputs of every block read one block of inputs.
+    Each(Box<Rows>),
     /// Maps in the order of application.
     Compose(Vec<Rows>),
     Sum(Vec<Rows>),
@@ -100,6 +102,11 @@ impl Rows {
             scratch: Scratch::default(),
             row: Vec::new(),
         }
+    }
+
+    /// Elements of input and output.
+    fn block(&self) -> (usize, usize) {
+        (self.input.iter().product(), self.output.iter().product())
     }
 
     /// Emits `factor` times the coefficients of output `out`; an input may be emitted several times.
@@ -191,6 +198,13 @@ impl Rows {
                 if inside {
                     sink(index, factor);
                 }
+            }
+            Form::Each(map) => {
+                let (n_inputs, n_outputs) = map.block();
+                let start = out / n_outputs * n_inputs;
+                map.emit(out % n_outputs, factor, scratch, &mut |index, value| {
+                    sink(start + index, value)
+                });
             }
             Form::Compose(maps) => {
                 let Some((first, later)) = maps.split_first() else {
@@ -314,6 +328,7 @@ impl Form {
             LinearMap::Pad { pads, .. } => Form::Pad {
                 before: pads.iter().map(|pad| pad.0).collect(),
             },
+            LinearMap::Each { map, .. } => Form::Each(Box::new(Rows::new(map, constants)?)),
             LinearMap::Compose { maps } => Form::Compose(prepared(maps, constants)?),
             LinearMap::Sum { maps } => Form::Sum(prepared(maps, constants)?),
         })
@@ -321,7 +336,10 @@ impl Form {
 
     /// Whether a row may name an input twice.
     fn repeats(&self) -> bool {
-        matches!(self, Form::Compose(_) | Form::Sum(_))
+        match self {
+            Form::Each(map) => map.form.repeats(),
+            form => matches!(form, Form::Compose(_) | Form::Sum(_)),
+        }
     }
 }
 
