@@ -7,7 +7,10 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use aphelion_runtime::ring::{Backend, Basis, Domain, NttTable, Poly, RingContext, find_ntt_primes, uniform};
+use aphelion_runtime::ring::{
+    Backend, Basis, Domain, KeyDigit, NttTable, Poly, RingContext, SeededPoly, find_ntt_primes, products_with_keys,
+    uniform,
+};
 
 /// Time spent per row; short, since the median settles after a few dozen runs.
 const BUDGET: Duration = Duration::from_millis(150);
@@ -95,17 +98,24 @@ fn operations(run: &Run, backend: Backend) {
         });
         time("decompose", &mut || drop(black_box(ring.decompose(&x_q, p_count))));
         let digit_count = q_count.div_ceil(p_count);
-        let key: Vec<Poly> = (0..2 * digit_count as u8)
+        let bodies: Vec<Poly> = (0..digit_count as u8)
             .map(|i| uniform(&ring, Basis::qp(level), Domain::Eval, &[i; 32]))
             .collect();
-        let key: Vec<[&Poly; 2]> = key.chunks_exact(2).map(|pair| [&pair[0], &pair[1]]).collect();
+        let key: Vec<KeyDigit> = bodies
+            .iter()
+            .enumerate()
+            .map(|(d, body)| KeyDigit {
+                body,
+                mask: SeededPoly::new([d as u8 + 100; 32]),
+            })
+            .collect();
         time("key_products", &mut || {
             drop(black_box(ring.key_products(&x_q, p_count, &key)))
         });
         let digits = ring.decompose(&x_q, p_count);
-        let digits: Vec<&Poly> = digits.iter().collect();
+        let keys = [key];
         time("hoisted_products", &mut || {
-            drop(black_box(Poly::inner_products(Basis::qp(level), &digits, &key)))
+            drop(black_box(products_with_keys(&digits, &keys)))
         });
         time("mod_down", &mut || drop(black_box(ring.mod_down(&x))));
         time("mod_down_automorphism", &mut || {

@@ -7,6 +7,7 @@ use super::table::CostTable;
 use crate::bsgs::RotationCost;
 use aphelion_ir::ckks::ParameterSpec;
 use aphelion_runtime::ckks::boot::Operation;
+use aphelion_runtime::ckks::keys::KeySwitchKey;
 use aphelion_runtime::ckks::linear::LinearTransform;
 use aphelion_runtime::ckks::polynomial::PolynomialPlan;
 use std::iter::Sum;
@@ -156,9 +157,13 @@ impl Costs {
         (level + 1).div_ceil(self.digit_primes)
     }
 
-    /// Bytes of a key for key switching at `level` as it lies in memory: two polynomials over all primes per digit.
+    /// Bytes of a key for key switching at `level` as it lies in memory: one polynomial over all primes per digit.
     pub fn key_bytes(&self, level: u32) -> u64 {
-        2 * u64::from(self.digits(level)) * self.limb_bytes(level + 1 + self.n_special)
+        KeySwitchKey::memory_bytes_of(
+            self.digits(level) as usize,
+            (level + 1 + self.n_special) as usize,
+            self.log_n,
+        ) as u64
     }
 
     /// Bytes of `limbs` limbs.
@@ -415,7 +420,7 @@ mod tests {
         assert_eq!(ops.ntt, 9.0 + 81.0 + 20.0);
         assert_eq!(ops.convert, 81.0 + 18.0);
         assert_eq!((ops.stream_multiply, ops.multiply), (2.0 * 9.0 * 10.0, 18.0));
-        assert_eq!(costs(9, 1).key_bytes(8), 2 * 9 * 10 * 8 * 16384);
+        assert_eq!(costs(9, 1).key_bytes(8), 9 * 10 * 8 * 16384);
         assert_eq!(costs(3, 3).digits(8), 3);
         assert_eq!(costs(3, 3).digits(2), 1);
     }

@@ -1,6 +1,6 @@
 //! Which kernels run: the portable ones, or the AVX-512 IFMA ones where the machine has them.
 
-/// Proof that this machine has AVX-512 F, DQ, VL and IFMA. Only [`Ifma::detect`] makes one, so a function that takes an `Ifma`
+/// Proof that this machine has AVX-512 F, DQ, VL and IFMA, and AES on vectors. Only [`Ifma::detect`] makes one, so a function that takes an `Ifma`
 /// may call code compiled for those features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ifma(());
@@ -12,7 +12,9 @@ impl Ifma {
         let has = std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512dq")
             && std::arch::is_x86_feature_detected!("avx512vl")
-            && std::arch::is_x86_feature_detected!("avx512ifma");
+            && std::arch::is_x86_feature_detected!("avx512ifma")
+            && std::arch::is_x86_feature_detected!("aes")
+            && std::arch::is_x86_feature_detected!("vaes");
         has.then_some(Self(()))
     }
 

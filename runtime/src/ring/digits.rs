@@ -1,4 +1,4 @@
-//! Digits of a polynomial and their products with a key: the two halves of hybrid key switching before the division by P.
+//! Digits of a polynomial and their products with keys: the two halves of hybrid key switching before the division by P.
 //!
 //! Digit d of a polynomial over `q_0..q_l` is its centred representative modulo the product of the primes
 //! `digit_limbs * d .. digit_limbs * (d + 1)` (the last digit may be shorter), written over `q_0..q_l` and the special primes.
@@ -11,8 +11,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::convert::{columns_of, limbs_per_group};
+use super::key::{KeyDigit, KeyProducts};
 use super::rows::{Rows, balanced_groups, convert_and_start, scale, scaling_tasks};
-use super::{BaseConverter, Basis, CompactLimb, Domain, Evaluations, Poly, RingContext, kernels};
+use super::{BaseConverter, Basis, Domain, Poly, RingContext};
 
 /// All digits of one polynomial, ready to be converted to any prime.
 struct Digits<'a> {
@@ -131,15 +132,9 @@ impl RingContext {
         (0..digits.digits.len()).map(raise).collect()
     }
 
-    /// `sum_d digit_d(x) * key[d][o]` for each o, over `q_0..q_l` and the special primes: what [`Self::decompose`] and
-    /// [`Poly::inner_products`] give, a few primes at a time, so that raised digits stay in cache. Keys may be at a higher level.
-    pub fn key_products<const OUTS: usize>(
-        self: &Arc<Self>,
-        x: &Poly,
-        digit_limbs: usize,
-        key: &[[&Poly; OUTS]],
-    ) -> [Poly; OUTS] {
-        assert!(key.as_flattened().iter().all(|poly| poly.domain() == Domain::Eval));
+    /// `sum_d digit_d(x) * key[d]`, bodies and masks, over `q_0..q_l` and the special primes: what [`Self::decompose`] and
+    /// [`products_with_keys`] give, a few primes at a time, so that raised digits stay in cache. Keys may be at a higher level.
+    pub fn key_products(self: &Arc<Self>, x: &Poly, digit_limbs: usize, key: &[KeyDigit]) -> [Poly; 2] {
         let digits = Digits::new(x, digit_limbs);
         let digit_count = digits.digits.len();
         assert!(
@@ -147,14 +142,16 @@ impl RingContext {
             "the key has {} digits, {digit_count} are needed",
             key.len()
         );
-        let mut outs = std::array::from_fn(|_| Poly::uninit(self, digits.basis, Domain::Eval));
+        let mut outs = [(); 2].map(|()| Poly::uninit(self, digits.basis, Domain::Eval));
         let tasks: Vec<(usize, Vec<&mut [u64]>)> = columns_of(outs.iter_mut().map(|out| out.limbs_mut()))
             .into_iter()
             .enumerate()
             .collect();
         let rows = digits.rows();
+        // whole parts, which the second-level cache holds of all digits
+        let width = self.part().max(KeyProducts::least_columns(self));
         let run = |mut limbs: Vec<(usize, Vec<&mut [u64]>)>| {
-            let (n, part) = (self.n(), self.part());
+            let mut products = KeyProducts::new(self, digit_count);
             let mut raised = Rows::take(self, digit_count * limbs.len());
             let mut raised: Vec<&mut [u64]> = raised.iter_mut().collect();
             for (d, raised) in raised.chunks_exact_mut(limbs.len()).enumerate() {
@@ -167,31 +164,25 @@ impl RingContext {
             let limb_count = limbs.len();
             for (position, (limb, outs)) in limbs.iter_mut().enumerate() {
                 let prime = self.prime_index(digits.basis, *limb);
-                let key_values: Vec<[&[u64]; OUTS]> = key[..digit_count]
-                    .iter()
-                    .map(|polys| polys.map(|poly| poly.limb_of_prime(prime)))
-                    .collect();
-                let Some(outs) = outs.as_chunks_mut::<OUTS>().0.first_mut() else {
+                let Some(outs) = outs.as_chunks_mut::<2>().0.first_mut() else {
                     continue;
                 };
-                // part by part, which the second-level cache holds of all digits
-                for (number, start) in (0..n).step_by(part).enumerate() {
+                for start in (0..self.n()).step_by(width) {
                     for (d, raised) in raised.iter_mut().skip(position).step_by(limb_count).enumerate() {
                         if !digits.is_own(d, *limb) {
-                            self.table(prime)
-                                .forward_below(number, &mut raised[start..start + part]);
+                            let parts = raised[start..start + width].chunks_exact_mut(self.part());
+                            for (part, values) in (start / self.part()..).zip(parts) {
+                                self.table(prime).forward_below(part, values);
+                            }
                         }
                     }
-                    let digit = |d: usize| {
-                        CompactLimb::dense(match digits.is_own(d, *limb) {
-                            true => x.limb(*limb),
-                            false => &*raised[d * limb_count + position],
-                        })
+                    let digit = |d: usize| match digits.is_own(d, *limb) {
+                        true => x.limb(*limb),
+                        false => &*raised[d * limb_count + position],
                     };
-                    let digit_values: Vec<CompactLimb> = (0..digit_count).map(digit).collect();
+                    let digit_values: Vec<&[u64]> = (0..digit_count).map(digit).collect();
                     let outs = outs.each_mut().map(|out| &mut **out);
-                    let (modulus, columns) = (self.modulus(prime), start..start + part);
-                    kernels::inner_products(self.backend(), modulus, outs, &digit_values, &key_values, columns, true);
+                    products.write(prime, &digit_values, key, start..start + width, outs);
                 }
             }
         };
@@ -202,39 +193,24 @@ impl RingContext {
     }
 }
 
-/// `sum_d digits[d] * keys[i][d][o]` for every key i and each o, over the basis of the digits. Prime by prime, so that the
-/// digits are read from memory once for all keys. Keys may be at a higher level.
-pub fn products_with_keys<const OUTS: usize>(digits: &[Poly], keys: &[Vec<[&Poly; OUTS]>]) -> Vec<[Poly; OUTS]> {
+/// `sum_d digits[d] * keys[i][d]` for every key i, bodies and masks, over the basis of the digits. Prime by prime and a few
+/// words at a time, so that the digits are read from memory once for all keys. Keys may be at a higher level.
+pub fn products_with_keys(digits: &[Poly], keys: &[Vec<KeyDigit>]) -> Vec<[Poly; 2]> {
     let (ring, basis) = (digits[0].ring(), digits[0].basis());
     let same_basis = |digit: &Poly| digit.domain() == Domain::Eval && digit.basis() == basis;
     assert!(digits.iter().all(same_basis) && keys.iter().all(|key| key.len() >= digits.len()));
-    assert!(
-        keys.iter()
-            .flatten()
-            .flatten()
-            .all(|poly| poly.domain() == Domain::Eval)
-    );
-    let new_output = || std::array::from_fn(|_| Poly::uninit(ring, basis, Domain::Eval));
-    let mut outs: Vec<[Poly; OUTS]> = keys.iter().map(|_| new_output()).collect();
+    let new_output = || [(); 2].map(|()| Poly::uninit(ring, basis, Domain::Eval));
+    let mut outs: Vec<[Poly; 2]> = keys.iter().map(|_| new_output()).collect();
     let columns = columns_of(outs.as_flattened_mut().iter_mut().map(|out| out.limbs_mut()));
-    columns.into_par_iter().enumerate().for_each(|(limb, outs)| {
+    columns.into_par_iter().enumerate().for_each(|(limb, mut outs)| {
         let prime = ring.prime_index(basis, limb);
-        let digit_values: Vec<CompactLimb> = digits.iter().map(|digit| digit.evaluations(prime)).collect();
-        let mut outs = outs.into_iter();
-        for key in keys {
-            let key = key[..digits.len()].iter();
-            let key_values: Vec<[&[u64]; OUTS]> =
-                key.map(|polys| polys.map(|poly| poly.limb_of_prime(prime))).collect();
-            if let Ok(outs) = outs.by_ref().take(OUTS).collect::<Vec<_>>().try_into() {
-                kernels::inner_products(
-                    ring.backend(),
-                    ring.modulus(prime),
-                    outs,
-                    &digit_values,
-                    &key_values,
-                    0..ring.n(),
-                    true,
-                );
+        let mut products = KeyProducts::new(ring, digits.len());
+        let digit_values: Vec<&[u64]> = digits.iter().map(|digit| digit.limb(limb)).collect();
+        let width = KeyProducts::least_columns(ring);
+        for start in (0..ring.n()).step_by(width) {
+            for (key, outs) in keys.iter().zip(outs.as_chunks_mut().0) {
+                let outs: [_; 2] = outs.each_mut().map(|out| &mut **out);
+                products.write(prime, &digit_values, key, start..start + width, outs);
             }
         }
     });
@@ -245,7 +221,7 @@ pub fn products_with_keys<const OUTS: usize>(digits: &[Poly], keys: &[Vec<[&Poly
 mod tests {
     use super::*;
     use crate::ring::divide::tests::{integers, ring};
-    use crate::ring::{Backend, find_ntt_primes, uniform};
+    use crate::ring::{Backend, SeededPoly, find_ntt_primes, uniform};
 
     #[test]
     fn digits_are_centred_and_congruent() {
@@ -268,23 +244,36 @@ mod tests {
     #[test]
     fn key_products_are_sums_over_digits() {
         let ring = ring();
-        let key: Vec<Poly> = (0..6)
-            .map(|i| uniform(&ring, Basis::qp(4), Domain::Eval, &[i + 9; 32]))
+        let basis = Basis::qp(4);
+        let bodies: Vec<Poly> = (0..3)
+            .map(|i| uniform(&ring, basis, Domain::Eval, &[i + 9; 32]))
             .collect();
-        let pairs: Vec<[&Poly; 2]> = key.chunks(2).map(|pair| [&pair[0], &pair[1]]).collect();
+        let masks: Vec<Poly> = (0..3)
+            .map(|i| uniform(&ring, basis, Domain::Eval, &[i + 50; 32]))
+            .collect();
+        let key: Vec<KeyDigit> = (0..3)
+            .map(|d| KeyDigit {
+                body: &bodies[d],
+                mask: SeededPoly::new([d as u8 + 50; 32]),
+            })
+            .collect();
         for level in 0..=4 {
             let x = uniform(&ring, Basis::q(level), Domain::Eval, &[1; 32]);
             for digit_limbs in [2, 3, 5] {
                 let digits = ring.decompose(&x, digit_limbs);
-                let digit_refs: Vec<&Poly> = digits.iter().collect();
-                let expected = Poly::inner_products(Basis::qp(level), &digit_refs, &pairs[..digits.len()]);
-                assert!(expected == ring.key_products(&x, digit_limbs, &pairs));
-                let reversed: Vec<[&Poly; 2]> = pairs.iter().rev().copied().collect();
-                let [first, second]: [_; 2] = products_with_keys(&digits, &[pairs.clone(), reversed.clone()])
+                let expect = |order: [usize; 3]| {
+                    let polys: Vec<[&Poly; 2]> = order.iter().map(|&d| [&bodies[d], &masks[d]]).collect();
+                    let digit_refs: Vec<&Poly> = digits.iter().collect();
+                    Poly::inner_products(Basis::qp(level), &digit_refs, &polys[..digits.len()])
+                };
+                let expected = expect([0, 1, 2]);
+                assert!(expected == ring.key_products(&x, digit_limbs, &key));
+                let reversed: Vec<KeyDigit> = key.iter().rev().copied().collect();
+                let [first, second]: [_; 2] = products_with_keys(&digits, &[key.clone(), reversed.clone()])
                     .try_into()
                     .unwrap_or_else(|_| panic!("two keys have two products"));
                 assert!(first == expected);
-                assert!(second == Poly::inner_products(Basis::qp(level), &digit_refs, &reversed[..digits.len()]));
+                assert!(second == expect([2, 1, 0]));
             }
         }
     }
@@ -295,12 +284,14 @@ mod tests {
         let p = find_ntt_primes(11, 50, 3, &[]).unwrap();
         let results = [Backend::Portable, Backend::detect()].map(|backend| {
             let ring = RingContext::with_backend(10, &q, &p, backend).unwrap();
-            let key: Vec<Poly> = (0..6)
+            let bodies: Vec<Poly> = (0..3)
                 .map(|i| uniform(&ring, Basis::qp(6), Domain::Eval, &[i; 32]))
                 .collect();
-            let pairs: Vec<[&Poly; 2]> = key.chunks(2).map(|pair| [&pair[0], &pair[1]]).collect();
+            let seeded = |i| SeededPoly::new([i; 32]);
+            let digit = |(body, mask)| KeyDigit { body, mask };
+            let key: Vec<KeyDigit> = bodies.iter().zip([3, 4, 5].map(seeded)).map(digit).collect();
             let x = uniform(&ring, Basis::q(5), Domain::Eval, &[9; 32]);
-            let [body, mask] = ring.key_products(&x, 3, &pairs);
+            let [body, mask] = ring.key_products(&x, 3, &key);
             let rotated = ring.mod_down_then_automorphism(&body, Some(&x), 25);
             let lowered = [
                 ring.add_and_divide_down_to(&mask, &x, 4),

@@ -17,6 +17,7 @@ mod digits;
 mod divide;
 mod error;
 mod kernels;
+mod key;
 mod modulus;
 mod ntt;
 mod poly;
@@ -24,6 +25,7 @@ mod primes;
 mod products;
 mod rows;
 mod sample;
+mod seeded;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 
@@ -35,9 +37,11 @@ pub use context::{Basis, RingContext};
 pub use convert::BaseConverter;
 pub use digits::products_with_keys;
 pub use error::RingError;
+pub use key::KeyDigit;
 pub use modulus::{MAX_MODULUS_BITS, Modulus, ShoupFactor};
 pub use ntt::{NttTable, evaluation_exponents};
 pub use poly::{Domain, Poly};
 pub use primes::{find_ntt_primes, is_prime, nearest_prime};
 pub use products::SumOfProducts;
-pub use sample::{SecretRng, gaussian, ternary, ternary_with_weight, uniform, uniform_signed};
+pub use sample::{SecretRng, gaussian, ternary, ternary_with_weight, uniform_signed};
+pub use seeded::{SeededPoly, uniform};

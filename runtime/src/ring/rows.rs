@@ -12,32 +12,41 @@ const SCALED_COLUMNS: usize = 4096;
 /// rows a power of two apart would share cache sets.
 const PADDING: usize = 512 + 5 * 8;
 
-/// Rows of one limb each, in one buffer of the pool.
+/// Rows of equal length, in one buffer of the pool.
 pub(super) struct Rows<'a> {
     pub(super) ring: &'a RingContext,
+    length: usize,
     /// Always present until drop.
     buffer: Option<AlignedBuffer>,
 }
 
 impl<'a> Rows<'a> {
-    /// `count` rows with unspecified content.
+    /// `count` rows of one limb each, with unspecified content.
     pub(super) fn take(ring: &'a RingContext, count: usize) -> Self {
+        Self::of_length(ring, count, ring.n())
+    }
+
+    /// `count` rows of `length` words each, with unspecified content.
+    pub(super) fn of_length(ring: &'a RingContext, count: usize, length: usize) -> Self {
         Self {
             ring,
-            buffer: Some(ring.pool().take(count * (ring.n() + PADDING))),
+            length,
+            buffer: Some(ring.pool().take(count * (length + PADDING))),
         }
     }
 
     /// The rows in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u64]> {
-        let (n, words) = (self.ring.n(), self.buffer.as_deref().unwrap_or_default());
-        words.chunks_exact(n + PADDING).map(move |row| &row[..n])
+        let (length, words) = (self.length, self.buffer.as_deref().unwrap_or_default());
+        words.chunks_exact(length + PADDING).map(move |row| &row[..length])
     }
 
     /// The rows in order, to be written.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [u64]> {
-        let (n, words) = (self.ring.n(), self.buffer.as_deref_mut().unwrap_or_default());
-        words.chunks_exact_mut(n + PADDING).map(move |row| &mut row[..n])
+        let (length, words) = (self.length, self.buffer.as_deref_mut().unwrap_or_default());
+        words
+            .chunks_exact_mut(length + PADDING)
+            .map(move |row| &mut row[..length])
     }
 }
 

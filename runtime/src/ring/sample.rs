@@ -1,14 +1,12 @@
-//! Random polynomials: uniform from a public seed, and the small secret ones.
+//! Secret randomness: coefficients of small polynomials.
 //!
-//! Secret randomness is ChaCha20 seeded by the operating system. The Gaussian sampler runs in constant time; the ternary ones
+//! All of it is ChaCha20 seeded by the operating system. The Gaussian sampler runs in constant time; the ternary ones
 //! too, but for rejection on values that are thrown away and for the positions of a fixed-weight secret in memory.
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use rayon::prelude::*;
-use std::sync::Arc;
 
-use super::{Basis, Domain, Poly, RingContext, RingError};
+use super::RingError;
 
 /// Source of secret randomness. Has no `Debug` and no `Clone`.
 pub struct SecretRng(ChaCha20Rng);
@@ -24,7 +22,7 @@ impl SecretRng {
         Self(ChaCha20Rng::from_seed(seed))
     }
 
-    /// 32 fresh bytes, for a seed that will be published (see [`uniform`]).
+    /// 32 fresh bytes, for a seed that will be published (see [`super::SeededPoly`]).
     pub fn public_seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];
         self.0.fill_bytes(&mut seed);
@@ -49,34 +47,6 @@ impl SecretRng {
             }
         }
     }
-}
-
-/// Words of one limb that share a ChaCha20 stream.
-const CHUNK: usize = 1024;
-
-/// The uniform polynomial of a public seed. A limb depends on the seed and its prime only, so keys of different levels
-/// agree on the limbs they share. Whether the words are read as coefficients or evaluations is the caller's choice.
-///
-/// Method: words `[1024*c, 1024*(c+1))` of prime q come from stream `q + c * 2^50` of ChaCha20 under `seed`; a 64-bit word at
-/// or above the largest multiple of q is drawn again, the rest is taken modulo q.
-pub fn uniform(ring: &Arc<RingContext>, basis: Basis, domain: Domain, seed: &[u8; 32]) -> Poly {
-    let mut poly = Poly::uninit(ring, basis, domain);
-    poly.par_limbs_mut().enumerate().for_each(|(limb, values)| {
-        let modulus = ring.modulus(ring.prime_index(basis, limb));
-        let limit = u64::MAX - u64::MAX % modulus.value();
-        for (chunk, values) in values.chunks_mut(CHUNK).enumerate() {
-            let mut rng = ChaCha20Rng::from_seed(*seed);
-            rng.set_stream(modulus.value() | (chunk as u64) << 50);
-            for value in values {
-                let mut word = rng.next_u64();
-                while word >= limit {
-                    word = rng.next_u64();
-                }
-                *value = modulus.reduce(word);
-            }
-        }
-    });
-    poly
 }
 
 /// n coefficients, each -1, 0 or 1 with equal chance.
@@ -153,28 +123,9 @@ pub fn uniform_signed(n: usize, bits: u32, rng: &mut SecretRng) -> Vec<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::find_ntt_primes;
 
     fn rng() -> SecretRng {
         SecretRng::from_seed([7; 32])
-    }
-
-    #[test]
-    fn uniform_limbs_depend_on_seed_and_prime_only() {
-        let primes = find_ntt_primes(12, 45, 4, &[]).unwrap();
-        let ring = RingContext::new(11, &primes[..3], &primes[3..]).unwrap();
-        let full = uniform(&ring, Basis::qp(2), Domain::Eval, &[1; 32]);
-        let lower = uniform(&ring, Basis::qp(0), Domain::Eval, &[1; 32]);
-        assert!(lower == full.restricted(Basis::qp(0)));
-        let other = uniform(&ring, Basis::qp(2), Domain::Eval, &[2; 32]);
-        assert!(other != full);
-        for limb in 0..4 {
-            let q = full.modulus(limb).value();
-            assert!(full.limb(limb).iter().all(|&x| x < q));
-            let mean = full.limb(limb).iter().map(|&x| x as f64 / q as f64).sum::<f64>() / 2048.0;
-            assert!((mean - 0.5).abs() < 0.05, "{mean}");
-            assert_ne!(full.limb(limb)[..CHUNK], full.limb(limb)[CHUNK..]);
-        }
     }
 
     #[test]

@@ -11,12 +11,11 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::encrypt::expand;
-use super::secret::{SecretKey, mask};
+use super::secret::{SecretKey, encryption_of_zero};
 use super::switch::{KeySwitchKey, special_modulus};
 use crate::ckks::params::{Parameters, ParametersLiteral, SecretDistribution};
 use crate::error::Result;
-use crate::ring::{Basis, Domain, Poly, SecretRng, nearest_prime};
+use crate::ring::{Basis, Domain, KeyDigit, Poly, SecretRng, SeededPoly, nearest_prime, products_with_keys};
 
 /// log2 of how far the special prime should exceed q_0.
 const SPECIAL_MARGIN: f64 = 4.0;
@@ -54,10 +53,10 @@ pub struct EncapsulationKeys {
     pub(crate) sparse: Arc<Parameters>,
     /// From the dense secret to the sparse one, modulo q_0 p_0.
     pub(crate) to_sparse: KeySwitchKey,
-    /// Seed of `to_dense[1]`.
+    /// Seed of the mask a of `to_dense`.
     pub(crate) seed: [u8; 32],
-    /// From the sparse secret to the dense one: -a s + e + P s', a, over q_0..q_level and the special primes.
-    pub(crate) to_dense: [Poly; 2],
+    /// From the sparse secret to the dense one: -a s + e + P s' over q_0..q_level and the special primes.
+    pub(crate) to_dense: Poly,
 }
 
 impl EncapsulationKeys {
@@ -70,14 +69,13 @@ impl EncapsulationKeys {
     /// The level ciphertexts are raised to, at most.
     #[must_use]
     pub fn level(&self) -> usize {
-        self.to_dense[0].basis().level()
+        self.to_dense.basis().level()
     }
 
     /// Bytes of all polynomials in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let to_dense: usize = self.to_dense.iter().map(|poly| size_of_val(poly.data())).sum();
-        self.to_sparse.memory_bytes() + to_dense
+        self.to_sparse.memory_bytes() + size_of_val(self.to_dense.data())
     }
 
     /// Switches a ciphertext at level 0 to the sparse secret; both parts come back in coefficient form over q_0, in the ring
@@ -101,8 +99,14 @@ impl EncapsulationKeys {
     /// Switches a polynomial below q_0 in magnitude, over all primes of a level and the special ones, from the sparse secret
     /// to the dense one: what to add to the first part, and the second part.
     pub(crate) fn to_dense(&self, params: &Parameters, raised: &Poly) -> [Poly; 2] {
-        let [body, mask] = &self.to_dense;
-        let product = Poly::inner_products(raised.basis(), &[raised], &[[body, mask]]);
+        let key = KeyDigit {
+            body: &self.to_dense,
+            mask: SeededPoly::new(self.seed),
+        };
+        let products = products_with_keys(std::slice::from_ref(raised), &[vec![key]]);
+        let [product] = products
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("one key has one product"));
         product.map(|part| params.ring().mod_down(&part))
     }
 }
@@ -129,15 +133,14 @@ impl SecretKey {
 
         let raised = SecretKey::from_coefficients(params, Zeroizing::new(ephemeral.coefficients.to_vec()));
         let seed = rng.public_seed();
-        let a = expand(params, Basis::qp(level), &seed);
-        let mut body = mask(params, &a, &self.poly, rng);
+        let mut body = encryption_of_zero(params, Basis::qp(level), &SeededPoly::new(seed), &self.poly, rng);
         let special: Vec<u64> = (0..=level).map(|prime| special_modulus(params, prime)).collect();
         body.add_mul_constants(&raised.poly, &special);
         Ok(EncapsulationKeys {
             sparse,
             to_sparse,
             seed,
-            to_dense: [body, a],
+            to_dense: body,
         })
     }
 }

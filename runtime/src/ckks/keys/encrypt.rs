@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::secret::{SecretKey, SecretPoly, mask, noise};
+use super::secret::{SecretKey, SecretPoly, encryption_of_zero, noise};
 use crate::ckks::params::Parameters;
 use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
-use crate::ring::{Basis, Domain, Poly, SecretRng, ternary, uniform};
+use crate::ring::{Basis, Domain, Poly, SecretRng, SeededPoly, ternary, uniform};
 
 /// An encryption of zero under the secret key, at the highest level.
 #[derive(Clone)]
@@ -22,7 +22,6 @@ pub struct PublicKey {
     pub(crate) params: Arc<Parameters>,
     pub(crate) seed: [u8; 32],
     pub(crate) body: Poly,
-    pub(crate) mask: Poly,
 }
 
 impl PublicKey {
@@ -31,12 +30,12 @@ impl PublicKey {
     pub fn generate(secret: &SecretKey, rng: &mut SecretRng) -> Self {
         let params = secret.params();
         let seed = rng.public_seed();
-        let a = expand(params, Basis::q(params.max_level()), &seed);
+        let basis = Basis::q(params.max_level());
+        let body = encryption_of_zero(params, basis, &SeededPoly::new(seed), &secret.poly, rng);
         Self {
             params: Arc::clone(params),
             seed,
-            body: mask(params, &a, &secret.poly, rng),
-            mask: a,
+            body,
         }
     }
 
@@ -56,7 +55,8 @@ impl PublicKey {
         let mut ephemeral = SecretPoly::new(Poly::from_signed(self.params.ring(), basis, &coefficients));
         ephemeral.to_eval();
         let mut parts = Vec::with_capacity(2);
-        for half in [&self.body, &self.mask] {
+        let mask = expand(&self.params, basis, &self.seed);
+        for half in [&self.body, &mask] {
             let mut part = Poly::inner_product(basis, &[half], &[&ephemeral]);
             part.add_assign(&noise(&self.params, basis, rng));
             parts.push(part);
@@ -74,12 +74,11 @@ impl SecretKey {
     pub fn encrypt(&self, plaintext: &Plaintext, rng: &mut SecretRng) -> Result<Ciphertext> {
         let basis = message_basis(plaintext)?;
         let seed = rng.public_seed();
-        let a = expand(&self.params, basis, &seed);
-        let mut body = mask(&self.params, &a, &self.poly, rng);
+        let mut body = encryption_of_zero(&self.params, basis, &SeededPoly::new(seed), &self.poly, rng);
         body.add_compact(&plaintext.poly);
         let (scale, slots) = (plaintext.scale, plaintext.slots);
         Ok(Ciphertext {
-            parts: vec![body, a],
+            parts: vec![body, expand(&self.params, basis, &seed)],
             scale,
             slots,
             seed: Some(seed),

@@ -16,4 +16,4 @@ pub use switch::KeySwitchKey;
 
 pub(crate) use encapsulation::log_special;
 pub(crate) use encrypt::expand;
-pub(crate) use switch::{expand_masks, special_modulus};
+pub(crate) use switch::special_modulus;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::ckks::params::{Parameters, SecretDistribution};
-use crate::ring::{Basis, Poly, SecretRng, gaussian, ternary, ternary_with_weight};
+use crate::ring::{Basis, Domain, Poly, SecretRng, SeededPoly, gaussian, ternary, ternary_with_weight};
 
 /// A polynomial whose memory is overwritten when it is dropped.
 pub(crate) struct SecretPoly(Poly);
@@ -85,10 +85,16 @@ pub(crate) fn noise(params: &Arc<Parameters>, basis: Basis, rng: &mut SecretRng)
     poly
 }
 
-/// `-a * s + e` over the basis of `a`, for fresh noise e: the body of every encryption of zero.
-pub(crate) fn mask(params: &Arc<Parameters>, a: &Poly, s: &Poly, rng: &mut SecretRng) -> Poly {
-    let mut body = Poly::inner_product(a.basis(), &[a], &[s]);
+/// `-a * s + e` over a basis, for fresh noise e: the body of every encryption of zero with mask a.
+pub(crate) fn encryption_of_zero(
+    params: &Arc<Parameters>,
+    basis: Basis,
+    a: &SeededPoly,
+    s: &Poly,
+    rng: &mut SecretRng,
+) -> Poly {
+    let mut body = Poly::inner_product(basis, &[&a.expand(params.ring(), basis, Domain::Eval)], &[s]);
     body.neg_assign();
-    body.add_assign(&noise(params, a.basis(), rng));
+    body.add_assign(&noise(params, basis, rng));
     body
 }

@@ -2,19 +2,17 @@
 //!
 //! A key at level l from secret f to secret t holds, for each digit d, `b_d = -a_d t + e_d + P T_d f` over q_0..q_l and
 //! the special primes, where T_d is 1 modulo the digit's primes and 0 modulo the others. It serves every level up to l,
-//! because a lower level merely leaves out limbs. The a_d are expanded from a seed.
+//! because a lower level merely leaves out limbs. The a_d are uniform, given by a seed, and never in memory as a whole: see
+//! [`SeededPoly`].
 //!
 //! Source: Han, Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020, section 3.
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
-use super::encrypt::expand;
-use super::secret::{SecretKey, SecretPoly, mask};
+use super::secret::{SecretKey, SecretPoly, encryption_of_zero};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
-use crate::ring::{Basis, Poly, SecretRng, products_with_keys};
+use crate::ring::{Basis, KeyDigit, Poly, SecretRng, SeededPoly, products_with_keys};
 
 /// A key that switches from one secret to another, at any level up to its own.
 pub struct KeySwitchKey {
@@ -22,8 +20,6 @@ pub struct KeySwitchKey {
     pub(crate) level: usize,
     /// b_d by digit.
     pub(crate) bodies: Vec<Poly>,
-    /// a_d by digit.
-    pub(crate) masks: Vec<Poly>,
 }
 
 impl KeySwitchKey {
@@ -36,11 +32,13 @@ impl KeySwitchKey {
     /// Bytes of its polynomials in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.bodies
-            .iter()
-            .chain(&self.masks)
-            .map(|poly| size_of_val(poly.data()))
-            .sum()
+        self.bodies.iter().map(|body| size_of_val(body.data())).sum()
+    }
+
+    /// [`KeySwitchKey::memory_bytes`] of a key with this many digits over this many primes, ciphertext and special ones.
+    #[must_use]
+    pub const fn memory_bytes_of(digits: usize, primes: usize, log_n: u32) -> usize {
+        (digits * primes * size_of::<u64>()) << log_n
     }
 
     /// A key from `from` to `to`, both in evaluation form over all primes.
@@ -53,12 +51,10 @@ impl KeySwitchKey {
     ) -> Result<Self> {
         params.check_level("a key-switching key", level)?;
         let seed = rng.public_seed();
-        let masks = expand_masks(params, level, &seed);
-        let bodies = masks
-            .iter()
-            .enumerate()
-            .map(|(digit, a)| {
-                let mut body = mask(params, a, to, rng);
+        let bodies = (0..params.digits(level))
+            .map(|digit| {
+                let mask = digit_mask(&seed, digit);
+                let mut body = encryption_of_zero(params, Basis::qp(level), &mask, to, rng);
                 for limb in params.digit(digit, level) {
                     let modulus = *body.modulus(limb);
                     let special = special_modulus(params, limb);
@@ -69,51 +65,41 @@ impl KeySwitchKey {
                 body
             })
             .collect();
-        Ok(Self {
-            seed,
-            level,
-            bodies,
-            masks,
-        })
+        Ok(Self { seed, level, bodies })
     }
 
     /// `sum_d digit_d * (b_d, a_d)` over q_0..q_l and the special primes, l the level of the digits.
     pub(crate) fn product(&self, digits: &[Poly]) -> [Poly; 2] {
-        let digits: Vec<&Poly> = digits.iter().collect();
-        Poly::inner_products(digits[0].basis(), &digits, &self.pairs(digits.len()))
+        let [product] = Self::products(&[self], digits)
+            .try_into()
+            .unwrap_or_else(|_| unreachable!("one key has one product"));
+        product
     }
 
     /// [`KeySwitchKey::product`] for each of several keys, which read the digits from memory once.
     pub(crate) fn products(keys: &[&Self], digits: &[Poly]) -> Vec<[Poly; 2]> {
-        let keys: Vec<_> = keys.iter().map(|key| key.pairs(digits.len())).collect();
+        let keys: Vec<Vec<KeyDigit>> = keys.iter().map(|key| key.digits().collect()).collect();
         products_with_keys(digits, &keys)
     }
 
     /// As [`KeySwitchKey::product`] for the digits of `c`, which are never all in memory.
     pub(crate) fn product_with_digits_of(&self, params: &Parameters, c: &Poly) -> [Poly; 2] {
-        let key = self.pairs(params.digits(c.basis().level()));
+        let key: Vec<KeyDigit> = self.digits().collect();
         params.ring().key_products(c, params.digit_primes(), &key)
     }
 
-    fn pairs(&self, digits: usize) -> Vec<[&Poly; 2]> {
-        self.bodies
-            .iter()
-            .zip(&self.masks)
-            .take(digits)
-            .map(|(body, mask)| [body, mask])
-            .collect()
+    fn digits(&self) -> impl Iterator<Item = KeyDigit<'_>> {
+        let seed = &self.seed;
+        self.bodies.iter().enumerate().map(move |(digit, body)| KeyDigit {
+            body,
+            mask: digit_mask(seed, digit),
+        })
     }
 }
 
-/// The a_d of a key of this level and seed. Each digit has a seed of its own.
-pub(crate) fn expand_masks(params: &Arc<Parameters>, level: usize, seed: &[u8; 32]) -> Vec<Poly> {
-    (0..params.digits(level) as u64)
-        .into_par_iter()
-        .map(|digit| {
-            let digit_seed = blake3::keyed_hash(seed, &digit.to_le_bytes());
-            expand(params, Basis::qp(level), digit_seed.as_bytes())
-        })
-        .collect()
+/// The a_d of a key of this seed. Each digit has a seed of its own.
+fn digit_mask(seed: &[u8; 32], digit: usize) -> SeededPoly {
+    SeededPoly::new(blake3::keyed_hash(seed, &(digit as u64).to_le_bytes()).into())
 }
 
 /// P modulo a ciphertext prime.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::frame::{Frame, Kind, Reader};
 use super::poly::{poly_bytes, read_poly, write_poly};
-use crate::ckks::keys::{EncapsulationKeys, KeySwitchKey, encapsulation_literal, expand, expand_masks};
+use crate::ckks::keys::{EncapsulationKeys, KeySwitchKey, encapsulation_literal};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
 use crate::ring::Basis;
@@ -22,7 +22,7 @@ impl EncapsulationKeys {
     /// The keys as bytes.
     #[must_use]
     pub fn to_bytes(&self, params: &Parameters) -> Vec<u8> {
-        let dense_bytes = poly_bytes(params.ring(), self.to_dense[0].basis());
+        let dense_bytes = poly_bytes(params.ring(), self.to_dense.basis());
         let mut payload = Vec::with_capacity(70 + dense_bytes + 2 * params.n() * size_of::<u64>());
         payload.extend_from_slice(&(self.hamming_weight() as u32).to_le_bytes());
         payload.extend_from_slice(&(self.level() as u16).to_le_bytes());
@@ -31,7 +31,7 @@ impl EncapsulationKeys {
             write_poly(&mut payload, body);
         }
         payload.extend_from_slice(&self.seed);
-        write_poly(&mut payload, &self.to_dense[0]);
+        write_poly(&mut payload, &self.to_dense);
         Frame {
             kind: Kind::EncapsulationKeys,
             fingerprint: *params.fingerprint(),
@@ -63,11 +63,10 @@ impl EncapsulationKeys {
             to_sparse: KeySwitchKey {
                 level: 0,
                 bodies: vec![sparse_body],
-                masks: expand_masks(&sparse, 0, &sparse_seed),
                 seed: sparse_seed,
             },
             sparse,
-            to_dense: [body, expand(params, Basis::qp(level), &seed)],
+            to_dense: body,
             seed,
         })
     }

@@ -23,7 +23,7 @@ use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
 
 /// Version of all wire formats.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 40;
 /// Bytes after the payload.

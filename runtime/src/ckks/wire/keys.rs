@@ -14,7 +14,7 @@ use super::encapsulation::max_encapsulation_bytes;
 use super::frame::{Frame, Kind, Reader};
 use super::poly::{poly_bytes, read_poly, write_poly};
 use crate::ckks::keys::{
-    EncapsulationKeys, EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey, expand, expand_masks,
+    EncapsulationKeys, EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey,
 };
 use crate::ckks::params::{Parameters, SecretDistribution};
 use crate::error::{Error, Result};
@@ -131,7 +131,6 @@ impl PublicKey {
             params: Arc::clone(params),
             seed,
             body,
-            mask: expand(params, basis, &seed),
         })
     }
 }
@@ -187,16 +186,7 @@ impl KeySwitchKey {
             .map(|_| read_poly(&mut reader, params.ring(), Basis::qp(level)))
             .collect::<Result<_>>()?;
         reader.finish()?;
-        let masks = expand_masks(params, level, &seed);
-        Ok((
-            purpose,
-            Self {
-                seed,
-                level,
-                bodies,
-                masks,
-            },
-        ))
+        Ok((purpose, Self { seed, level, bodies }))
     }
 }
 
