@@ -84,18 +84,6 @@ fn operations(run: &Run, backend: Backend) {
         time("mul", &mut || sum.mul_assign(black_box(&y)));
         time("mul_add", &mut || sum.mul_add_assign(black_box(&x), &y));
         time("automorphism", &mut || drop(black_box(x.automorphism(5))));
-        let sources: Vec<usize> = (0..p_count).collect();
-        let converter = ring.converter(&sources, &ring.prime_indices(Basis::qp(level)));
-        let rows: Vec<&[u64]> = x.limbs().take(p_count + 1).collect();
-        let mut converted = y.clone();
-        let mut outs: Vec<(usize, &mut [u64])> = converted.limbs_mut().enumerate().skip(p_count).collect();
-        time("base_conversion", &mut || {
-            for start in (0..ring.n()).step_by(512) {
-                for (target, out) in &mut outs {
-                    converter.convert(&rows, *target, out, start..start + 512);
-                }
-            }
-        });
         time("decompose", &mut || drop(black_box(ring.decompose(&x_q, p_count))));
         let digit_count = q_count.div_ceil(p_count);
         let bodies: Vec<Poly> = (0..digit_count as u8)

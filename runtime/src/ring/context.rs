@@ -118,11 +118,6 @@ impl RingContext {
         &self.tables[prime]
     }
 
-    /// Length of the parts that every transform falls into; see [`NttTable::part`].
-    pub(crate) fn part(&self) -> usize {
-        self.tables[0].part()
-    }
-
     /// The modulus of a prime.
     pub fn modulus(&self, prime: usize) -> &Modulus {
         self.tables[prime].modulus()

@@ -8,38 +8,14 @@
 //!         multiple of B, with |result| <= B/2 * (1 + k * 2^-50).
 //! Source: Halevi, Polyakov, Shoup, "An improved RNS variant of the BFV homomorphic encryption scheme", CT-RSA 2019, section 2.2.
 //!         With one source, `y_0 = x`, the centred representative is exact and no quotients are kept.
-//! Cost:   per coefficient, k products by constants once ([`BaseConverter::scale`]), then (k + 1) multiply-adds and one reduction
-//!         per target ([`BaseConverter::convert`]). `fused` runs it with the transforms around it.
+//! Cost:   per coefficient, k products and sums in double precision once ([`BaseConverter::round`]), then (k + 1) multiply-adds
+//!         and one reduction per target ([`BaseConverter::start`]); the products by constants are part of the inverse transforms.
 
 use std::ops::Range;
 
-use super::Backend;
 use super::kernels::{self, ConversionSource};
 use super::modulus::{Modulus, ShoupFactor};
-
-/// How many limbs to convert, transform and finish together, for a conversion from `sources` primes: more limbs share the
-/// reading of the sources, fewer stay in the second-level cache.
-pub(super) fn limbs_per_group(sources: usize) -> usize {
-    match sources {
-        0..=1 => 1,
-        2..=3 => 2,
-        _ => 4,
-    }
-}
-
-/// Turns rows of items into columns: `out[c]` has item c of every row.
-pub(super) fn columns_of<T>(rows: impl Iterator<Item = impl Iterator<Item = T>>) -> Vec<Vec<T>> {
-    let mut columns: Vec<Vec<T>> = Vec::new();
-    for row in rows {
-        for (c, item) in row.enumerate() {
-            if columns.len() == c {
-                columns.push(Vec::new());
-            }
-            columns[c].push(item);
-        }
-    }
-    columns
-}
+use super::{Ahead, Backend, NttTable};
 
 /// Constants for one pair of prime sets.
 #[derive(Debug)]
@@ -51,7 +27,6 @@ pub struct BaseConverter {
 
 #[derive(Debug)]
 struct Target {
-    modulus: Modulus,
     /// B/b_i mod t for each source, then -B mod t.
     weights: Vec<u64>,
     /// B^-1 mod t; 0 when t is one of the sources.
@@ -84,7 +59,6 @@ impl BaseConverter {
                 t.shoup(t.inv(product))
             };
             Target {
-                modulus: *t,
                 weights,
                 product_inverse,
             }
@@ -101,31 +75,36 @@ impl BaseConverter {
         self.targets[target].product_inverse
     }
 
-    /// First half: scales source limbs (coefficients, any columns) in place to `y_0..y_{k-1}` and writes the quotients v.
-    ///
-    /// Requires: `limbs[i]` in [0, b_i).   Ensures: `limbs[i]` in [0, b_i), quotients in [0, k]; with one source, nothing changes.
-    pub fn scale(&self, limbs: &mut [&mut [u64]], quotients: &mut [u64]) {
-        assert_eq!(limbs.len(), self.sources.len());
-        assert!(limbs.iter().all(|limb| limb.len() == quotients.len()));
-        if limbs.len() > 1 {
-            kernels::scale_and_round(self.backend, &self.sources, limbs, quotients);
-        }
+    /// What coefficients of source i are multiplied by on their way to `y_i`; 1 with a single source.
+    pub fn scaling(&self, i: usize) -> ShoupFactor {
+        self.sources[i].punctured_inverse
     }
 
-    /// Second half: some columns of one target's limb, coefficients, from the rows `y_0..y_{k-1}, v` made by [`Self::scale`].
-    /// Columns in whole runs of 32.
+    /// First half: the quotients v from the same columns of `y_0..y_{k-1}`.
     ///
-    /// Ensures: words in [0, t), the centred representative (see the module).
+    /// Requires: `limbs[i]` in [0, b_i).   Ensures: quotients in [0, k].
+    pub fn round(&self, limbs: &[&[u64]], quotients: &mut [u64]) {
+        assert!(limbs.len() == self.sources.len() && limbs.iter().all(|limb| limb.len() == quotients.len()));
+        kernels::round_quotients(self.backend, &self.sources, limbs, quotients);
+    }
+
+    /// Second half: some columns of one target's limb, `table` its transform, after the first pass of that transform. The rows
+    /// are `y_0..y_{k-1}, v`, interleaved as [`NttTable::inverse_interleaved`] does it, or `y_0` alone.
+    ///
+    /// Ensures: the transform of the centred representative (see the module), as far as its first pass.
     /// Why:     y_i < 2^50 and v <= k: the sum of k + 1 products below 2^100 fits the kernels' accumulators.
-    pub fn convert(&self, rows: &[&[u64]], target: usize, out: &mut [u64], columns: Range<usize>) {
-        assert_eq!(rows.len(), self.sources.len() + 1);
-        let Target { modulus, weights, .. } = &self.targets[target];
-        match self.sources.as_slice() {
-            [source] => {
-                let (out, x) = (&mut out[columns.clone()], &rows[0][columns]);
-                kernels::lift(self.backend, modulus, out, x, &source.modulus);
-            }
-            _ => kernels::weighted_sum(self.backend, modulus, out, rows, weights, columns),
+    pub(super) fn start(
+        &self,
+        table: &NttTable,
+        rows: &[&[u64]],
+        target: usize,
+        out: &mut [u64],
+        columns: Range<usize>,
+        ahead: &Ahead,
+    ) {
+        match (self.sources.as_slice(), rows) {
+            ([source], [row]) => table.start_lifted(row, &source.modulus, out, columns),
+            _ => table.start_sums(rows, &self.targets[target].weights, out, columns, ahead),
         }
     }
 }

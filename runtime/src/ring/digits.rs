@@ -10,24 +10,18 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::convert::{columns_of, limbs_per_group};
-use super::key::{KeyDigit, KeyProducts};
-use super::rows::{Rows, balanced_groups, convert_and_start, scale, scaling_tasks};
-use super::{BaseConverter, Basis, Domain, Poly, RingContext};
+use super::key::KeyProducts;
+use super::rows::{Rows, Source, SourceLimb, Sources, balanced_groups, columns_of, limbs_per_group};
+use super::{Basis, Domain, KeyDigit, Poly, RingContext};
 
 /// All digits of one polynomial, ready to be converted to any prime.
 struct Digits<'a> {
-    /// Of each digit its limbs' coefficients, scaled for conversion, and a row of rounded quotients.
-    scaled: Rows<'a>,
-    digits: Vec<Digit>,
+    /// One conversion for each digit, from its primes to all of the basis, its own included (and not used).
+    sources: Sources<'a>,
+    /// The limbs of each digit.
+    limbs: Vec<Range<usize>>,
     /// `q_0..q_l` and the special primes.
     basis: Basis,
-}
-
-struct Digit {
-    limbs: Range<usize>,
-    /// From the digit's primes to all primes of the basis, its own included (and not used).
-    converter: Arc<BaseConverter>,
 }
 
 impl<'a> Digits<'a> {
@@ -41,64 +35,65 @@ impl<'a> Digits<'a> {
             ..x.basis()
         };
         let targets = ring.prime_indices(basis);
-        let digits: Vec<Digit> = (0..limb_count)
+        let limbs: Vec<Range<usize>> = (0..limb_count)
             .step_by(digit_limbs)
             .map(|start| start..(start + digit_limbs).min(limb_count))
-            .map(|limbs| Digit {
-                converter: ring.converter(&targets[limbs.clone()], &targets),
-                limbs,
-            })
             .collect();
-        let mut scaled = Rows::take(ring, limb_count + digits.len());
-        let mut rows: Vec<Vec<&mut [u64]>> = Vec::with_capacity(digits.len());
-        let mut remaining = scaled.iter_mut();
-        for digit in &digits {
-            rows.push(remaining.by_ref().take(digit.limbs.len() + 1).collect());
-        }
-        let limbs = rows
-            .iter_mut()
-            .zip(&digits)
-            .flat_map(|(rows, digit)| rows.iter_mut().zip(digit.limbs.clone()));
-        limbs.collect::<Vec<_>>().into_par_iter().for_each(|(values, limb)| {
-            values.copy_from_slice(x.limb(limb));
-            ring.table(targets[limb]).inverse(values);
+        let conversions = limbs.iter().map(|limbs| {
+            let source = |limb| SourceLimb {
+                prime: targets[limb],
+                values: x.limb(limb),
+                plus: None,
+            };
+            let converter = ring.converter(&targets[limbs.clone()], &targets);
+            (converter, limbs.clone().map(source).collect())
         });
-        let tasks: Vec<_> = rows
-            .into_iter()
-            .zip(&digits)
-            .flat_map(|(rows, digit)| {
-                let tasks = scaling_tasks(rows.into_iter());
-                tasks.into_iter().map(|task| (&*digit.converter, task))
-            })
-            .collect();
-        tasks
-            .into_par_iter()
-            .for_each(|(converter, columns)| scale(converter, columns));
-        drop(remaining);
-        Self { scaled, digits, basis }
+        Self {
+            sources: Sources::new(ring, conversions.collect()),
+            limbs,
+            basis,
+        }
     }
 
-    /// Of each digit the rows to convert from.
-    fn rows(&self) -> Vec<Vec<&[u64]>> {
-        let mut rows = self.scaled.iter();
-        let digits = self.digits.iter();
-        digits
-            .map(|digit| rows.by_ref().take(digit.limbs.len() + 1).collect())
-            .collect()
-    }
-
-    /// Limbs of digit `d` with the first pass of their transforms done; see [`convert_and_start`]. The digit's own limbs are
-    /// not asked for.
-    fn start<'b>(&self, d: usize, rows: &[&[u64]], outs: impl Iterator<Item = (usize, &'b mut [u64])>) {
-        let ring = self.scaled.ring;
-        let mut outs: Vec<_> = outs
-            .map(|(limb, out)| (limb, ring.prime_index(self.basis, limb), out))
-            .collect();
-        convert_and_start(ring, &self.digits[d].converter, rows, &mut outs);
+    fn count(&self) -> usize {
+        self.limbs.len()
     }
 
     fn is_own(&self, d: usize, limb: usize) -> bool {
-        self.digits[d].limbs.contains(&limb)
+        self.limbs[d].contains(&limb)
+    }
+
+    /// Of each digit what it is converted from.
+    fn sources(&self) -> Vec<Source<'_>> {
+        (0..self.count()).map(|d| self.sources.of(d)).collect()
+    }
+
+    /// Some limbs of all digits as the first passes of their transforms leave them; `raised[d][i]` is for limb `limbs[i]` of digit d.
+    /// The digits' own limbs stay as they are.
+    fn start(&self, sources: &[Source], limbs: &[usize], raised: &mut [Vec<&mut [u64]>]) {
+        let ring = self.sources.ring();
+        for (d, (source, raised)) in sources.iter().zip(raised).enumerate() {
+            let others = limbs.iter().zip(raised).filter(|&(&limb, _)| !self.is_own(d, limb));
+            let outs = others.map(|(&limb, out)| (limb, ring.prime_index(self.basis, limb), &mut **out));
+            source.start(&mut outs.collect::<Vec<_>>());
+        }
+    }
+
+    /// The rest of the transforms of limb `limb`, which is entry `position` of what was started. `consume` gets the limb of all
+    /// digits but those whose own it is, `width` words or more at a time, with their place.
+    fn finish(
+        &self,
+        limb: usize,
+        position: usize,
+        raised: &mut [Vec<&mut [u64]>],
+        width: usize,
+        consume: impl FnMut(&mut [&mut [u64]], Range<usize>),
+    ) {
+        let ring = self.sources.ring();
+        let others = raised.iter_mut().enumerate().filter(|&(d, _)| !self.is_own(d, limb));
+        let mut others: Vec<&mut [u64]> = others.map(|(_, raised)| &mut *raised[position]).collect();
+        ring.table(ring.prime_index(self.basis, limb))
+            .finish_forward(&mut others, width, &[], consume);
     }
 }
 
@@ -107,36 +102,35 @@ impl RingContext {
     /// single key, [`Self::key_products`] does not write them to memory.
     pub fn decompose(self: &Arc<Self>, x: &Poly, digit_limbs: usize) -> Vec<Poly> {
         let digits = Digits::new(x, digit_limbs);
-        let rows = digits.rows();
-        let raise = |d: usize| {
-            let mut out = Poly::uninit(self, digits.basis, Domain::Eval);
-            let (own, others): (Vec<_>, Vec<_>) = out
-                .limbs_mut()
-                .enumerate()
-                .partition(|&(limb, _)| digits.is_own(d, limb));
-            balanced_groups(others, limbs_per_group(digit_limbs))
-                .into_par_iter()
-                .for_each(|mut outs| {
-                    digits.start(d, &rows[d], outs.iter_mut().map(|(limb, out)| (*limb, &mut **out)));
-                    for (limb, out) in outs {
-                        let table = self.table(self.prime_index(digits.basis, limb));
-                        for (part, values) in out.chunks_exact_mut(self.part()).enumerate() {
-                            table.forward_below(part, values);
-                        }
+        let sources = digits.sources();
+        let mut outs: Vec<Poly> = (0..digits.count())
+            .map(|_| Poly::uninit(self, digits.basis, Domain::Eval))
+            .collect();
+        let limbs = columns_of(outs.iter_mut().map(|out| out.limbs_mut()));
+        let run = |group: Vec<(usize, Vec<&mut [u64]>)>| {
+            let (limbs, outs): (Vec<usize>, Vec<_>) = group.into_iter().unzip();
+            let mut raised = columns_of(outs.into_iter().map(Vec::into_iter));
+            digits.start(&sources, &limbs, &mut raised);
+            for (position, &limb) in limbs.iter().enumerate() {
+                digits.finish(limb, position, &mut raised, self.n(), |_, _| {});
+                for (d, raised) in raised.iter_mut().enumerate() {
+                    if digits.is_own(d, limb) {
+                        raised[position].copy_from_slice(x.limb(limb));
                     }
-                });
-            own.into_iter()
-                .for_each(|(limb, values)| values.copy_from_slice(x.limb(limb)));
-            out
+                }
+            }
         };
-        (0..digits.digits.len()).map(raise).collect()
+        balanced_groups(limbs.into_iter().enumerate().collect(), limbs_per_group(digit_limbs))
+            .into_par_iter()
+            .for_each(run);
+        outs
     }
 
     /// `sum_d digit_d(x) * key[d]`, bodies and masks, over `q_0..q_l` and the special primes: what [`Self::decompose`] and
     /// [`products_with_keys`] give, a few primes at a time, so that raised digits stay in cache. Keys may be at a higher level.
     pub fn key_products(self: &Arc<Self>, x: &Poly, digit_limbs: usize, key: &[KeyDigit]) -> [Poly; 2] {
         let digits = Digits::new(x, digit_limbs);
-        let digit_count = digits.digits.len();
+        let digit_count = digits.count();
         assert!(
             key.len() >= digit_count,
             "the key has {} digits, {digit_count} are needed",
@@ -147,43 +141,32 @@ impl RingContext {
             .into_iter()
             .enumerate()
             .collect();
-        let rows = digits.rows();
-        // whole parts, which the second-level cache holds of all digits
-        let width = self.part().max(KeyProducts::least_columns(self));
-        let run = |mut limbs: Vec<(usize, Vec<&mut [u64]>)>| {
+        let sources = digits.sources();
+        let run = |group: Vec<(usize, Vec<&mut [u64]>)>| {
+            let (limbs, outs): (Vec<usize>, Vec<_>) = group.into_iter().unzip();
             let mut products = KeyProducts::new(self, digit_count);
             let mut raised = Rows::take(self, digit_count * limbs.len());
-            let mut raised: Vec<&mut [u64]> = raised.iter_mut().collect();
-            for (d, raised) in raised.chunks_exact_mut(limbs.len()).enumerate() {
-                let outs = limbs
-                    .iter()
-                    .map(|(limb, _)| *limb)
-                    .zip(raised.iter_mut().map(|row| &mut **row));
-                digits.start(d, &rows[d], outs.filter(|(limb, _)| !digits.is_own(d, *limb)));
-            }
-            let limb_count = limbs.len();
-            for (position, (limb, outs)) in limbs.iter_mut().enumerate() {
-                let prime = self.prime_index(digits.basis, *limb);
+            let mut rows = raised.iter_mut();
+            let mut raised: Vec<Vec<&mut [u64]>> = (0..digit_count)
+                .map(|_| rows.by_ref().take(limbs.len()).collect())
+                .collect();
+            digits.start(&sources, &limbs, &mut raised);
+            for (position, (&limb, mut outs)) in limbs.iter().zip(outs).enumerate() {
+                let prime = self.prime_index(digits.basis, limb);
                 let Some(outs) = outs.as_chunks_mut::<2>().0.first_mut() else {
                     continue;
                 };
-                for start in (0..self.n()).step_by(width) {
-                    for (d, raised) in raised.iter_mut().skip(position).step_by(limb_count).enumerate() {
-                        if !digits.is_own(d, *limb) {
-                            let parts = raised[start..start + width].chunks_exact_mut(self.part());
-                            for (part, values) in (start / self.part()..).zip(parts) {
-                                self.table(prime).forward_below(part, values);
-                            }
-                        }
-                    }
-                    let digit = |d: usize| match digits.is_own(d, *limb) {
-                        true => x.limb(*limb),
-                        false => &*raised[d * limb_count + position],
+                let width = KeyProducts::least_columns(self);
+                digits.finish(limb, position, &mut raised, width, |raised, columns| {
+                    let mut raised = raised.iter().map(|raised| &**raised);
+                    let digit = |d: usize| match digits.is_own(d, limb) {
+                        true => Some(x.limb(limb)),
+                        false => raised.next(),
                     };
-                    let digit_values: Vec<&[u64]> = (0..digit_count).map(digit).collect();
+                    let digit_values: Vec<&[u64]> = (0..digit_count).filter_map(digit).collect();
                     let outs = outs.each_mut().map(|out| &mut **out);
-                    products.write(prime, &digit_values, key, start..start + width, outs);
-                }
+                    products.write(prime, &digit_values, key, columns, outs);
+                });
             }
         };
         balanced_groups(tasks, limbs_per_group(digit_limbs))

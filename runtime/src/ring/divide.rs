@@ -10,116 +10,134 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::convert::limbs_per_group;
-use super::rows::{Rows, balanced_groups, convert_and_start, scale, scaling_tasks};
-use super::{AutomorphismTable, Basis, Domain, Modulus, Poly, RingContext, kernels};
+use super::rows::{Rows, SourceLimb, Sources, balanced_groups, columns_of, limbs_per_group};
+use super::{Basis, Domain, Modulus, Poly, RingContext, kernels};
+
+/// A polynomial to divide.
+#[derive(Clone, Copy)]
+pub struct Dividend<'a> {
+    /// Evaluation form.
+    pub x: &'a Poly,
+    /// Evaluation form, over the primes that are kept at least; `P` times it counts to what is divided, P the product of all
+    /// special primes.
+    pub addend: Option<&'a Poly>,
+}
 
 impl RingContext {
     /// Divides a polynomial over `q_0..q_l` and the special primes by `P`, with rounding. Evaluation form in and out.
     pub fn mod_down(self: &Arc<Self>, x: &Poly) -> Poly {
         assert!(x.basis().special);
-        self.divide_by_last(x, x.basis().q_limbs, None, None)
+        self.divide_one(x, None, x.basis().q_limbs, None)
     }
 
     /// [`Self::mod_down`] plus `addend` (over `q_0..q_l` at least), in one pass.
     pub fn mod_down_and_add(self: &Arc<Self>, x: &Poly, addend: &Poly) -> Poly {
         assert!(x.basis().special);
-        self.divide_by_last(x, x.basis().q_limbs, Some(addend), None)
+        self.divide_one(x, Some(addend), x.basis().q_limbs, None)
     }
 
     /// [`Self::mod_down`] plus `addend` if there is one, then `X -> X^galois_element`, with the permutation on the way to memory.
     pub fn mod_down_then_automorphism(self: &Arc<Self>, x: &Poly, addend: Option<&Poly>, galois_element: u64) -> Poly {
         assert!(x.basis().special);
-        let table = self.automorphism(galois_element);
-        self.divide_by_last(x, x.basis().q_limbs, addend, Some(&table))
+        self.divide_one(x, addend, x.basis().q_limbs, Some(galois_element))
     }
 
     /// Divides a polynomial over `q_0..q_l` (l >= 1) by `q_l`, with rounding. Evaluation form in and out.
     pub fn rescale(self: &Arc<Self>, x: &Poly) -> Poly {
         assert!(!x.basis().special);
-        self.divide_by_last(x, x.basis().level(), None, None)
+        self.divide_one(x, None, x.basis().level(), None)
     }
 
     /// [`Self::mod_down`] then [`Self::rescale`] in one division by `P * q_l`.
     pub fn mod_down_and_rescale(self: &Arc<Self>, x: &Poly) -> Poly {
         assert!(x.basis().special);
-        self.divide_by_last(x, x.basis().level(), None, None)
+        self.divide_one(x, None, x.basis().level(), None)
     }
 
     /// Divides by `q_kept, ..., q_l` and, where `x` has them, the special primes, in one division.
     pub fn divide_down_to(self: &Arc<Self>, x: &Poly, kept: usize) -> Poly {
-        assert!(kept <= x.basis().q_limbs && kept < x.limb_count());
-        self.divide_by_last(x, kept, None, None)
+        self.divide_one(x, None, kept, None)
     }
 
     /// `(x + P * addend) / (P * q_kept * ... * q_l)`, rounded: [`Self::mod_down_and_add`] and [`Self::divide_down_to`] in one.
     pub fn add_and_divide_down_to(self: &Arc<Self>, x: &Poly, addend: &Poly, kept: usize) -> Poly {
-        assert!(x.basis().special && kept <= x.basis().q_limbs);
-        self.divide_by_last(x, kept, Some(addend), None)
+        assert!(x.basis().special);
+        self.divide_one(x, Some(addend), kept, None)
     }
 
-    /// Divides x, plus `P * addend` where there is one, by the product of all limbs from `kept` on.
-    fn divide_by_last(
-        self: &Arc<Self>,
-        x: &Poly,
-        kept: usize,
-        addend: Option<&Poly>,
-        table: Option<&AutomorphismTable>,
-    ) -> Poly {
-        assert!(x.domain() == Domain::Eval && addend.is_none_or(|addend| addend.domain() == Domain::Eval));
-        assert!(kept > 0, "the last ciphertext prime cannot be divided away");
-        let primes = self.prime_indices(x.basis());
-        let (targets, sources) = primes.split_at(kept);
-        let converter = self.converter(sources, targets);
-        let special_modulus = |m: &Modulus| {
-            let special = self.special_primes().map(|prime| self.modulus(prime).value());
-            special.fold(1, |product, p| m.mul(product, m.reduce(p)))
-        };
-        let part = self.part();
-        let mut scaled = Rows::take(self, sources.len() + 1);
-        let mut rows: Vec<&mut [u64]> = scaled.iter_mut().collect();
-        rows[..sources.len()]
-            .par_iter_mut()
-            .enumerate()
-            .for_each(|(i, values)| {
-                let table = self.table(sources[i]);
-                values.copy_from_slice(x.limb(kept + i));
-                // the special primes divide P
-                if let Some(addend) = addend.filter(|_| sources[i] < self.q_count()) {
-                    let m = table.modulus();
-                    let special = m.shoup(special_modulus(m));
-                    kernels::add_mul_shoup(self.backend(), m, values, addend.limb_of_prime(sources[i]), special);
-                }
-                table.inverse(values);
-            });
-        let tasks = scaling_tasks(rows.into_iter());
-        tasks.into_par_iter().for_each(|columns| scale(&converter, columns));
-        let rows: Vec<&[u64]> = scaled.iter().collect();
+    fn divide_one(self: &Arc<Self>, x: &Poly, addend: Option<&Poly>, kept: usize, galois_element: Option<u64>) -> Poly {
+        let [quotient] = self.divide_each([Dividend { x, addend }], kept, galois_element);
+        quotient
+    }
 
-        let finish = |limbs: &mut [(usize, &mut [u64])]| {
-            let mut outs: Vec<_> = limbs
-                .iter_mut()
-                .map(|(limb, values)| (*limb, *limb, &mut **values))
-                .collect();
-            convert_and_start(self, &converter, &rows, &mut outs);
-            for (limb, values) in limbs {
-                let (table, inverse) = (self.table(*limb), converter.product_inverse(*limb));
-                let m = table.modulus();
-                let addend = addend.map(|addend| {
-                    let weight = m.mul(special_modulus(m), inverse.value);
-                    (addend.limb_of_prime(*limb), m.shoup(weight))
-                });
-                for (number, values) in values.chunks_exact_mut(part).enumerate() {
-                    let place = number * part..(number + 1) * part;
-                    table.forward_below(number, values);
-                    let x = &x.limb(*limb)[place.clone()];
-                    match addend {
-                        None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, x, inverse),
-                        Some((addend, weight)) => {
-                            let addend = &addend[place];
-                            kernels::sub_from_then_mul_add_shoup(self.backend(), m, values, x, inverse, addend, weight);
+    /// Divides each x, plus `P * addend` where there is one, by the product of all limbs from `kept` on, with rounding; then
+    /// `X -> X^galois_element` if it is given, with the permutation on the way to memory. The dividends have the same basis; primes
+    /// are taken one after the other for all of them, so that tables are read once.
+    pub fn divide_each<const COUNT: usize>(
+        self: &Arc<Self>,
+        dividends: [Dividend; COUNT],
+        kept: usize,
+        galois_element: Option<u64>,
+    ) -> [Poly; COUNT] {
+        let basis = dividends[0].x.basis();
+        for Dividend { x, addend } in dividends {
+            assert!(x.basis() == basis && x.domain() == Domain::Eval);
+            assert!(addend.is_none_or(|addend| basis.special && addend.domain() == Domain::Eval));
+        }
+        assert!(kept > 0, "the last ciphertext prime cannot be divided away");
+        assert!(kept <= basis.q_limbs && kept < self.limb_count(basis));
+        let primes = self.prime_indices(basis);
+        let (targets, divided) = primes.split_at(kept);
+        let converter = self.converter(divided, targets);
+        let conversions = dividends.iter().map(|Dividend { x, addend }| {
+            let source = |(i, &prime): (usize, &usize)| {
+                let m = self.modulus(prime);
+                // the special primes divide P
+                let addend = addend.filter(|_| prime < self.q_count());
+                SourceLimb {
+                    prime,
+                    values: x.limb(kept + i),
+                    plus: addend.map(|addend| (addend.limb_of_prime(prime), m.shoup(self.special_modulus(m)))),
+                }
+            };
+            (Arc::clone(&converter), divided.iter().enumerate().map(source).collect())
+        });
+        let sources = Sources::new(self, conversions.collect());
+        let sources: Vec<_> = (0..COUNT).map(|i| sources.of(i)).collect();
+
+        // `work[i]` has the limbs of dividend i; `done` gets each with its dividend and place
+        let divide = |limbs: &[usize], work: &mut [Vec<&mut [u64]>], done: &mut dyn FnMut(usize, usize, &[u64])| {
+            for (source, work) in sources.iter().zip(work.iter_mut()) {
+                let outs = limbs.iter().zip(work).map(|(&limb, out)| (limb, limb, &mut **out));
+                source.start(&mut outs.collect::<Vec<_>>());
+            }
+            for (position, &limb) in limbs.iter().enumerate() {
+                let (m, inverse) = (self.modulus(limb), converter.product_inverse(limb));
+                let weight = m.shoup(m.mul(self.special_modulus(m), inverse.value));
+                let mut parts: Vec<&mut [u64]> = work.iter_mut().map(|work| &mut *work[position]).collect();
+                let others = dividends.iter().map(|Dividend { x, .. }| x.limb(limb));
+                let addends = dividends.iter().filter_map(|Dividend { addend, .. }| *addend);
+                let others: Vec<&[u64]> = others.chain(addends.map(|addend| addend.limb_of_prime(limb))).collect();
+                self.table(limb)
+                    .finish_forward(&mut parts, self.table(limb).leaf(), &others, |parts, place| {
+                        for (Dividend { x, addend }, values) in dividends.iter().zip(parts) {
+                            let (values, x) = (&mut values[place.clone()], &x.limb(limb)[place.clone()]);
+                            match addend.map(|addend| &addend.limb_of_prime(limb)[place.clone()]) {
+                                None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, x, inverse),
+                                Some(addend) => kernels::sub_from_then_mul_add_shoup(
+                                    self.backend(),
+                                    m,
+                                    values,
+                                    x,
+                                    inverse,
+                                    addend,
+                                    weight,
+                                ),
+                            }
                         }
-                    }
+                    });
+                for (i, work) in work.iter().enumerate() {
+                    done(i, position, work[position]);
                 }
             }
         };
@@ -127,23 +145,33 @@ impl RingContext {
             q_limbs: kept,
             special: false,
         };
-        let mut out = Poly::uninit(self, basis, Domain::Eval);
-        let group = limbs_per_group(sources.len());
-        let groups = balanced_groups(out.limbs_mut().enumerate().collect(), group);
-        groups
-            .into_par_iter()
-            .for_each(|mut limbs: Vec<(usize, &mut [u64])>| match table {
-                None => finish(&mut limbs),
-                Some(table) => {
-                    let mut scratch = Rows::take(self, limbs.len());
-                    let indices = limbs.iter().map(|&(limb, _)| limb);
-                    finish(&mut indices.zip(scratch.iter_mut()).collect::<Vec<_>>());
-                    for ((_, out), values) in limbs.iter_mut().zip(scratch.iter()) {
-                        kernels::permute(self.backend(), out, values, table);
-                    }
-                }
+        let table = galois_element.map(|element| self.automorphism(element));
+        let mut outs: [Poly; COUNT] = std::array::from_fn(|_| Poly::uninit(self, basis, Domain::Eval));
+        let limbs = columns_of(outs.iter_mut().map(|out| out.limbs_mut()));
+        let run = |group: Vec<(usize, Vec<&mut [u64]>)>| {
+            let (limbs, outs): (Vec<usize>, Vec<_>) = group.into_iter().unzip();
+            let mut outs = columns_of(outs.into_iter().map(Vec::into_iter));
+            let Some(table) = &table else {
+                return divide(&limbs, &mut outs, &mut |_, _, _| {});
+            };
+            let mut scratch = Rows::take(self, COUNT * limbs.len());
+            let mut rows = scratch.iter_mut();
+            let mut work: Vec<Vec<&mut [u64]>> =
+                (0..COUNT).map(|_| rows.by_ref().take(limbs.len()).collect()).collect();
+            divide(&limbs, &mut work, &mut |i, position, values| {
+                kernels::permute(self.backend(), outs[i][position], values, table);
             });
-        out
+        };
+        balanced_groups(limbs.into_iter().enumerate().collect(), limbs_per_group(divided.len()))
+            .into_par_iter()
+            .for_each(run);
+        outs
+    }
+
+    /// The product of the special primes modulo m.
+    fn special_modulus(&self, m: &Modulus) -> u64 {
+        let special = self.special_primes().map(|prime| self.modulus(prime).value());
+        special.fold(1, |product, p| m.mul(product, m.reduce(p)))
     }
 }
 

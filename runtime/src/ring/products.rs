@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::convert::columns_of;
 use super::poly::SERIAL_WORDS;
+use super::rows::columns_of;
 use super::{Basis, CompactLimb, Domain, Evaluations, Poly, kernels};
 
 /// Words of a limb worked on at a time when several sums share factors: the shared factors stay in the second-level cache.

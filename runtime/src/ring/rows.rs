@@ -1,12 +1,19 @@
-//! What base conversions and the transforms around them share: rows that do not collide in cache, tasks, groups of limbs.
+//! What base conversions and the transforms around them share: sources, started limbs, groups of limbs.
 
-use super::convert::columns_of;
-use super::{AlignedBuffer, BaseConverter, RingContext};
+use std::ops::Range;
+use std::sync::Arc;
 
-/// Columns converted at a time: eight rows of them fit the first-level cache.
-const COLUMNS: usize = 512;
-/// Columns of one parallel task of the scaling.
-const SCALED_COLUMNS: usize = 4096;
+use rayon::prelude::*;
+
+use super::modulus::ShoupFactor;
+use super::{Ahead, AlignedBuffer, BaseConverter, RingContext, kernels};
+
+/// Vectors of all sources read at a time for several targets: a small part of the second-level cache.
+const SOURCE_VECTORS: usize = 768;
+/// Columns ahead of a single target for which the sources are asked for.
+const COLUMNS_AHEAD: usize = 4;
+/// Columns of one parallel task of the rounding.
+const ROUNDED_COLUMNS: usize = 8192;
 
 /// Rows start this many words further apart than they are long, an odd number of cache lines beyond a page: the same columns of
 /// rows a power of two apart would share cache sets.
@@ -58,37 +65,152 @@ impl Drop for Rows<'_> {
     }
 }
 
-/// Splits limbs of coefficients and, as the last row, their quotients into tasks for [`scale`].
-pub(super) fn scaling_tasks<'a>(rows: impl Iterator<Item = &'a mut [u64]>) -> Vec<Vec<&'a mut [u64]>> {
-    columns_of(rows.map(|row| row.chunks_mut(SCALED_COLUMNS)))
+/// A limb in evaluation form to convert from, and what is added to it on the way: a limb times a constant.
+pub(super) struct SourceLimb<'a> {
+    pub(super) prime: usize,
+    pub(super) values: &'a [u64],
+    pub(super) plus: Option<(&'a [u64], ShoupFactor)>,
 }
 
-/// [`BaseConverter::scale`] for the columns of one task.
-pub(super) fn scale(converter: &BaseConverter, mut columns: Vec<&mut [u64]>) {
-    if let Some((quotients, limbs)) = columns.split_last_mut() {
-        converter.scale(limbs, quotients);
-    }
+/// Sources of several base conversions: of each its limbs' coefficients, scaled and interleaved, and, unless it is a single limb, a
+/// row of rounded quotients.
+pub(super) struct Sources<'a> {
+    rows: Rows<'a>,
+    conversions: Vec<(Arc<BaseConverter>, Range<usize>)>,
 }
 
-/// Limbs of some targets, converted from `rows` and taken through the first pass of their transforms. `outs` has target numbers,
-/// prime indices and the limbs to write.
-///
-/// Some columns at a time for all targets, so that sources are read from memory once.
-pub(super) fn convert_and_start(
-    ring: &RingContext,
-    converter: &BaseConverter,
-    rows: &[&[u64]],
-    outs: &mut [(usize, usize, &mut [u64])],
-) {
-    let n = ring.n();
-    for start in (0..n).step_by(COLUMNS) {
-        for (target, _, out) in outs.iter_mut() {
-            converter.convert(rows, *target, out, start..(start + COLUMNS).min(n));
+impl<'a> Sources<'a> {
+    /// From each converter's source limbs.
+    pub(super) fn new(ring: &'a RingContext, conversions: Vec<(Arc<BaseConverter>, Vec<SourceLimb>)>) -> Self {
+        let row_count = |limbs: usize| limbs + usize::from(limbs > 1);
+        let total = conversions.iter().map(|(_, limbs)| row_count(limbs.len())).sum();
+        let mut rows = Rows::take(ring, total);
+        let mut remaining = rows.iter_mut();
+        let mut limbs_of: Vec<Vec<&mut [u64]>> = Vec::with_capacity(conversions.len());
+        let mut quotients_of = Vec::with_capacity(conversions.len());
+        for (_, limbs) in &conversions {
+            limbs_of.push(remaining.by_ref().take(limbs.len()).collect());
+            quotients_of.push(if limbs.len() > 1 { remaining.next() } else { None });
+        }
+        let mut inverses = Vec::new();
+        for ((converter, limbs), rows) in conversions.iter().zip(&mut limbs_of) {
+            let numbered = limbs.iter().zip(rows).enumerate();
+            inverses.extend(numbered.map(|(i, (limb, row))| (limb, converter.scaling(i), row)));
+        }
+        inverses.into_par_iter().for_each(|(limb, scaling, row)| {
+            let table = ring.table(limb.prime);
+            let mut scratch = Rows::take(ring, 1 + usize::from(limb.plus.is_some()));
+            let mut scratch = scratch.iter_mut();
+            let Some(work) = scratch.next() else { return };
+            match (limb.plus, scratch.next()) {
+                (Some((other, w)), Some(sum)) => {
+                    sum.copy_from_slice(limb.values);
+                    kernels::add_mul_shoup(ring.backend(), table.modulus(), sum, other, w);
+                    table.inverse_interleaved(sum, work, row, scaling);
+                }
+                _ => table.inverse_interleaved(limb.values, work, row, scaling),
+            }
+        });
+        let mut roundings = Vec::new();
+        for (((converter, _), limbs), quotients) in conversions.iter().zip(&limbs_of).zip(quotients_of) {
+            let chunks = quotients
+                .into_iter()
+                .flat_map(|row| row.chunks_mut(ROUNDED_COLUMNS))
+                .enumerate();
+            roundings.extend(chunks.map(|(chunk, quotients)| (converter, limbs, chunk * ROUNDED_COLUMNS, quotients)));
+        }
+        roundings
+            .into_par_iter()
+            .for_each(|(converter, limbs, start, quotients)| {
+                let limbs: Vec<&[u64]> = limbs.iter().map(|limb| &limb[start..][..quotients.len()]).collect();
+                converter.round(&limbs, quotients);
+            });
+        drop(remaining);
+        let mut next = 0;
+        let conversions = conversions.into_iter().map(|(converter, limbs)| {
+            let first = next;
+            next += row_count(limbs.len());
+            (converter, first..next)
+        });
+        Self {
+            conversions: conversions.collect(),
+            rows,
         }
     }
-    for (_, prime, out) in outs {
-        ring.table(*prime).forward_top(out);
+
+    /// What conversion `number` reads from.
+    pub(super) fn of(&self, number: usize) -> Source<'_> {
+        let (converter, rows) = &self.conversions[number];
+        Source {
+            ring: self.rows.ring,
+            converter,
+            rows: self.rows.iter().skip(rows.start).take(rows.len()).collect(),
+        }
     }
+
+    pub(super) fn ring(&self) -> &'a RingContext {
+        self.rows.ring
+    }
+}
+
+/// What one base conversion reads from.
+pub(super) struct Source<'a> {
+    ring: &'a RingContext,
+    pub(super) converter: &'a BaseConverter,
+    rows: Vec<&'a [u64]>,
+}
+
+impl Source<'_> {
+    /// Limbs of some targets as the first passes of their transforms leave them. `outs` has target numbers, prime indices and the
+    /// limbs to write.
+    ///
+    /// Some columns at a time for all targets, so that sources are read from memory once.
+    pub(super) fn start(&self, outs: &mut [(usize, usize, &mut [u64])]) {
+        let columns = self.ring.table(0).columns();
+        let parts = self.ring.n() / 8 / columns;
+        let (step, distance) = if outs.len() > 1 {
+            let step = (SOURCE_VECTORS / parts / self.rows.len()).max(1);
+            (step, step)
+        } else {
+            (columns, COLUMNS_AHEAD)
+        };
+        let targets = outs.len();
+        for start in (0..columns).step_by(step) {
+            for (i, (target, prime, out)) in outs.iter_mut().enumerate() {
+                let range = start..(start + step).min(columns);
+                let ahead = Ahead {
+                    columns: distance,
+                    parts: i * parts / targets..(i + 1) * parts / targets,
+                };
+                self.converter
+                    .start(self.ring.table(*prime), &self.rows, *target, out, range, &ahead);
+            }
+        }
+    }
+}
+
+/// How many limbs to convert, transform and finish together, for a conversion from `sources` primes: more limbs share the
+/// reading of the sources, fewer stay in the second-level cache.
+pub(super) fn limbs_per_group(sources: usize) -> usize {
+    match sources {
+        0..=1 => 1,
+        2..=3 => 2,
+        _ => 4,
+    }
+}
+
+/// Turns rows of items into columns: `out[c]` has item c of every row.
+pub(super) fn columns_of<T>(rows: impl Iterator<Item = impl Iterator<Item = T>>) -> Vec<Vec<T>> {
+    let mut columns: Vec<Vec<T>> = Vec::new();
+    for row in rows {
+        for (c, item) in row.enumerate() {
+            if columns.len() == c {
+                columns.push(Vec::new());
+            }
+            columns[c].push(item);
+        }
+    }
+    columns
 }
 
 /// Splits items into groups of at most `largest`, their count a multiple of the threads' and their sizes differing by one at most.

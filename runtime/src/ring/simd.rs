@@ -8,16 +8,19 @@
 //! All functions are safe to call from code compiled for the same features, which only an [`super::Ifma`] token lets in.
 
 use std::arch::x86_64::{
-    __m512i, __mmask8, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512, _mm512_madd52hi_epu64,
-    _mm512_madd52lo_epu64, _mm512_maskz_loadu_epi64, _mm512_min_epu64, _mm512_set1_epi64, _mm512_setzero_si512,
-    _mm512_shuffle_i64x2, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi64, _mm512_unpackhi_epi64,
-    _mm512_unpacklo_epi64,
+    __m512i, __mmask8, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512,
+    _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_maskz_loadu_epi64, _mm512_min_epu64, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_shuffle_i64x2, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi64,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
 };
 
 use super::modulus::{MASK52, Modulus, ShoupFactor};
 
 /// Residues in one register.
 pub(super) const LANES: usize = 8;
+
+/// Products of words below 2^50 summed before a reduction: 14 high parts below 2^48 and 15 carries stay below 2^52 - 2^12.
+pub(super) const SUMMED_PRODUCTS: usize = 14;
 
 /// The words of one register.
 pub(super) type Row = [u64; LANES];
@@ -80,6 +83,13 @@ pub(super) fn load_few(words: &[u64]) -> __m512i {
 pub(super) fn store(row: &mut Row, x: __m512i) {
     // SAFETY: a row is 64 writable bytes; unaligned stores are allowed.
     unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), x) }
+}
+
+/// Asks for a row to be brought to the second-level cache.
+#[inline]
+pub(super) fn prefetch(row: &Row) {
+    // SAFETY: a hint on the address of readable words; it accesses nothing.
+    unsafe { _mm_prefetch::<_MM_HINT_T1>(row.as_ptr().cast()) }
 }
 
 /// A limb as rows; its length is a multiple of eight.
@@ -173,8 +183,15 @@ impl Prime {
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     pub(super) fn reduce_wide(&self, high: __m512i, low: __m512i, radix: Factor) -> __m512i {
+        self.canonical_from_4q(self.reduce_wide_lazy_4q(high, low, radix))
+    }
+
+    /// As [`Self::reduce_wide`], but ensures true r in [0, 4q).   Cost: 5 multiply-adds and 2.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn reduce_wide_lazy_4q(&self, high: __m512i, low: __m512i, radix: Factor) -> __m512i {
         let high = _mm512_add_epi64(high, _mm512_srli_epi64::<52>(low));
-        self.canonical_from_4q(self.mul_add_lazy_2q(self.reduce_lazy_2q(low), high, radix))
+        self.mul_add_lazy_2q(self.reduce_lazy_2q(low), high, radix)
     }
 }
 

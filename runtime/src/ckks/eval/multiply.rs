@@ -1,13 +1,11 @@
 //! Products: ciphertext by ciphertext (three parts, until relinearised) and by plaintext.
 
-use rayon::prelude::*;
-
 use super::Evaluator;
 use super::evaluator::check_slots;
 use crate::ckks::keys::KeyPurpose;
 use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
-use crate::ring::{Basis, Poly};
+use crate::ring::{Basis, Dividend, Poly};
 
 impl Evaluator {
     /// a * b with three parts, at the product of the scales: relinearise and rescale when it suits.
@@ -107,10 +105,7 @@ impl Evaluator {
         a.check_parts("relinearize", 3)?;
         let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
         let product = key.product_with_digits_of(self.params(), &a.parts[2]);
-        a.parts.truncate(2);
-        a.parts.par_iter_mut().zip(&product).for_each(|(part, raised)| {
-            *part = self.params().ring().mod_down_and_add(raised, part);
-        });
+        self.divide_and_add(a, &product, a.level());
         Ok(())
     }
 
@@ -137,11 +132,15 @@ impl Evaluator {
         let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
         let product = key.product_with_digits_of(self.params(), &a.parts[2]);
         a.scale /= self.divisor(a.level(), level);
-        a.parts.truncate(2);
-        a.parts.par_iter_mut().zip(&product).for_each(|(part, raised)| {
-            *part = self.params().ring().add_and_divide_down_to(raised, part, level + 1);
-        });
+        self.divide_and_add(a, &product, level);
         Ok(())
+    }
+
+    /// From the first two parts of `a` and the raised switch of its third to both over q_0..q_level, divided by the rest.
+    fn divide_and_add(&self, a: &mut Ciphertext, [body, mask]: &[Poly; 2], level: usize) {
+        let dividend = |x, part| Dividend { x, addend: Some(part) };
+        let dividends = [dividend(body, &a.parts[0]), dividend(mask, &a.parts[1])];
+        a.parts = self.params().ring().divide_each(dividends, level + 1, None).into();
     }
 
     /// a * b over q_0..q_level; operands may be at higher levels, whose further limbs are not read.

@@ -1,11 +1,9 @@
 //! Moving down the chain: rescale (divide), drop (forget primes), adjust (land on a canonical scale).
 
-use rayon::prelude::*;
-
 use super::Evaluator;
 use crate::ckks::Ciphertext;
 use crate::error::{Error, Result};
-use crate::ring::Basis;
+use crate::ring::{Basis, Dividend};
 
 /// Scales this close are taken as equal: the error is far below that of a rescale.
 const FREE_ADJUSTMENT: f64 = 1.0 / (1u64 << 36) as f64;
@@ -27,11 +25,13 @@ impl Evaluator {
     pub fn rescale_to(&self, a: &Ciphertext, level: usize) -> Result<Ciphertext> {
         self.check_level("rescale", a, level + 1)?;
         let ring = self.params().ring();
-        let parts = a
-            .parts
-            .par_iter()
-            .map(|part| ring.divide_down_to(part, level + 1))
-            .collect();
+        let parts = match a.parts.as_slice() {
+            [body, mask] => {
+                let dividends = [body, mask].map(|x| Dividend { x, addend: None });
+                ring.divide_each(dividends, level + 1, None).into()
+            }
+            parts => parts.iter().map(|part| ring.divide_down_to(part, level + 1)).collect(),
+        };
         Ok(Ciphertext::computed(
             parts,
             a.scale() / self.divisor(a.level(), level),

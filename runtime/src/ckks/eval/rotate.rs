@@ -9,7 +9,7 @@ use super::Evaluator;
 use crate::ckks::Ciphertext;
 use crate::ckks::keys::{KeyPurpose, KeySwitchKey};
 use crate::error::Result;
-use crate::ring::Poly;
+use crate::ring::{Dividend, Poly};
 
 /// Rotations whose raised products are in memory together.
 const ROTATIONS_AT_ONCE: usize = 4;
@@ -79,11 +79,17 @@ impl Evaluator {
 
     /// From the raised switch of a's second part to the rotated ciphertext.
     fn complete(&self, a: &Ciphertext, [body, mask]: [Poly; 2], element: u64) -> Ciphertext {
-        let ring = self.params().ring();
-        let (body, mask) = rayon::join(
-            || ring.mod_down_then_automorphism(&body, Some(&a.parts[0]), element),
-            || ring.mod_down_then_automorphism(&mask, None, element),
-        );
-        Ciphertext::computed(vec![body, mask], a.scale(), a.slots())
+        let dividends = [
+            Dividend {
+                x: &body,
+                addend: Some(&a.parts[0]),
+            },
+            Dividend { x: &mask, addend: None },
+        ];
+        let parts = self
+            .params()
+            .ring()
+            .divide_each(dividends, a.level() + 1, Some(element));
+        Ciphertext::computed(parts.into(), a.scale(), a.slots())
     }
 }

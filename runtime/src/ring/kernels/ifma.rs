@@ -4,26 +4,23 @@
 //! inner product and conversion 2 multiply-adds per term and 12.
 
 use std::arch::x86_64::{
-    __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_add_pd, _mm512_and_si512, _mm512_cmpgt_epu64_mask,
-    _mm512_cvtepu64_pd, _mm512_cvttpd_epu64, _mm512_mask_add_epi64, _mm512_min_epu64, _mm512_mul_pd,
-    _mm512_permutexvar_epi64, _mm512_set1_pd, _mm512_setr_epi64, _mm512_setzero_si512, _mm512_sll_epi64,
-    _mm512_srl_epi64, _mm512_srlv_epi64, _mm512_sub_epi64,
+    __m512i, _mm_cvtsi64_si128, _mm512_add_epi64, _mm512_add_pd, _mm512_and_si512, _mm512_cvtepu64_pd,
+    _mm512_cvttpd_epu64, _mm512_min_epu64, _mm512_mul_pd, _mm512_permutexvar_epi64, _mm512_set1_pd, _mm512_setr_epi64,
+    _mm512_setzero_si512, _mm512_sll_epi64, _mm512_srl_epi64, _mm512_srlv_epi64, _mm512_sub_epi64,
 };
 use std::ops::Range;
 
 use super::ConversionSource;
 use crate::ring::modulus::{Modulus, ShoupFactor};
 use crate::ring::simd::{
-    LANES, Prime, Row, factor, load, load_few, madd_high, madd_low, mul_high, rows, rows_mut, splat, store,
-    subtract_if_above, transpose,
+    LANES, Prime, Row, SUMMED_PRODUCTS, factor, load, load_few, madd_high, madd_low, mul_high, rows, rows_mut, splat,
+    store, subtract_if_above, transpose,
 };
 use crate::ring::{AutomorphismTable, CompactLimb};
 
-/// Products summed before a reduction: 14 high parts below 2^48 and 15 carries stay below 2^52 - 2^12.
-const TERMS: usize = 14;
 /// Products summed from memory at once: more streams than the hardware prefetches well cost bandwidth.
 const TERMS_AT_ONCE: usize = 5;
-const _: () = assert!(TERMS_AT_ONCE <= TERMS);
+const _: () = assert!(TERMS_AT_ONCE <= SUMMED_PRODUCTS);
 /// Columns between two visits to the partial sums: they stay in the first-level cache.
 const COLUMNS: usize = 1024;
 /// Rows handled together in sums of products, so that eight or more accumulators hide the latency of the multiplier.
@@ -155,19 +152,6 @@ pub(super) fn sub_from_then_mul_add_shoup(
     }
 }
 
-/// Sums are below 2^51.
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn lift(m: &Modulus, out: &mut [u64], x: &[u64], source: &Modulus) {
-    let (prime, half) = (Prime::new(m), splat(source.value() / 2));
-    let minus_source = splat(m.neg(m.reduce(source.value())));
-    for (out, x) in rows_mut(out).iter_mut().zip(rows(x)) {
-        let x = load(x);
-        let negative = _mm512_cmpgt_epu64_mask(x, half);
-        let centred = _mm512_mask_add_epi64(x, negative, x, minus_source);
-        store(out, prime.canonical(prime.reduce_lazy_2q(centred)));
-    }
-}
-
 /// Block by block: columns become registers, each is permuted and put in its place, and the square is turned back. A gather
 /// of eight words costs more than the seven shuffles a row of this.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
@@ -263,7 +247,7 @@ pub(super) fn inner_products<const OUTS: usize>(
     }
 }
 
-/// One tile of at most [`TERMS`] products, added to what is in `out` unless it `starts`.
+/// One tile of at most [`SUMMED_PRODUCTS`] products, added to what is in `out` unless it `starts`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn add_products<const OUTS: usize>(
@@ -297,50 +281,14 @@ fn add_products<const OUTS: usize>(
     }
 }
 
-/// Partial sums of more than [`TERMS`] products wait reduced in `out`.
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>) {
-    let out = &mut out[columns.clone()];
-    let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
-    for (group, (rows, weights)) in rows.chunks(TERMS).zip(weights.chunks(TERMS)).enumerate() {
-        let mut terms: [(&[[Row; TILE]], __m512i); TERMS] = [(&[], zero); TERMS];
-        for (term, (row, &weight)) in terms.iter_mut().zip(rows.iter().zip(weights)) {
-            *term = (tiles(&row[columns.clone()]), splat(weight));
-        }
-        let terms = &terms[..rows.len()];
-        for (i, out) in rows_mut(out).as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
-            let mut high = [zero; TILE];
-            let mut low = if group == 0 { [zero; TILE] } else { load_tile(out) };
-            for &(tiles, weight) in terms {
-                let x = load_tile(&tiles[i]);
-                for t in 0..TILE {
-                    high[t] = madd_high(high[t], x[t], weight);
-                    low[t] = madd_low(low[t], x[t], weight);
-                }
-            }
-            for t in 0..TILE {
-                store(&mut out[t], prime.reduce_wide(high[t], low[t], radix));
-            }
-        }
-    }
-}
-
 /// The quotient is summed in the order and roundings of the scalar form.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &mut [&mut [u64]], quotients: &mut [u64]) {
-    let zero = _mm512_setzero_si512();
+pub(super) fn round_quotients(sources: &[ConversionSource], limbs: &[&[u64]], quotients: &mut [u64]) {
     for (i, quotient) in rows_mut(quotients).iter_mut().enumerate() {
         let mut v = _mm512_set1_pd(0.5);
-        for (source, limb) in sources.iter().zip(limbs.iter_mut()) {
-            let prime = Prime::new(&source.modulus);
-            let row = &mut rows_mut(limb)[i];
-            let y = prime.mul_add_lazy_2q(zero, load(row), factor(source.punctured_inverse));
-            let y = prime.canonical(y);
-            store(row, y);
-            v = _mm512_add_pd(
-                v,
-                _mm512_mul_pd(_mm512_cvtepu64_pd(y), _mm512_set1_pd(source.reciprocal)),
-            );
+        for (source, limb) in sources.iter().zip(limbs) {
+            let y = _mm512_cvtepu64_pd(load(&rows(limb)[i]));
+            v = _mm512_add_pd(v, _mm512_mul_pd(y, _mm512_set1_pd(source.reciprocal)));
         }
         store(quotient, _mm512_cvttpd_epu64(v));
     }

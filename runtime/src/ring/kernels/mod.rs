@@ -56,9 +56,6 @@ kernels! {
     fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor);
     /// Ensures: `y[i] = (x[i] - y[i]) * w + a[i] * v (mod q)`.
     fn sub_from_then_mul_add_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor, a: &[u64], v: ShoupFactor);
-    /// Requires: `x[i]` in [0, b) for the odd modulus b of `source`.
-    /// Ensures:  `out[i] = x[i]` or `x[i] - b`, whichever is nearer to 0 `(mod q)`.
-    fn lift(m: &Modulus, out: &mut [u64], x: &[u64], source: &Modulus);
     /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
     fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable);
     /// Requires: columns in whole blocks of 64.
@@ -72,11 +69,9 @@ kernels! {
         columns: Range<usize>,
         starts: bool,
     );
-    /// First half of a base conversion, in place: limbs to `y_0..y_{k-1}`, and the rounded quotients v (see `convert`).
-    fn scale_and_round(sources: &[ConversionSource], limbs: &mut [&mut [u64]], quotients: &mut [u64]);
-    /// Requires: rows below 2^50, as many as weights; weights in [0, q).
-    /// Ensures:  `out[i] = sum_k rows[k][i] * weights[k] (mod q)`, in [0, q), for i in `columns`.
-    fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>);
+    /// Requires: `limbs[k]` below the modulus of source k.
+    /// Ensures:  `quotients[i] = round(sum_k limbs[k][i] / b_k)`, each rounded and summed in double precision in this order.
+    fn round_quotients(sources: &[ConversionSource], limbs: &[&[u64]], quotients: &mut [u64]);
 }
 
 #[cfg(test)]

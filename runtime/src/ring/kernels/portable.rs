@@ -67,13 +67,6 @@ pub(super) fn sub_from_then_mul_add_shoup(
     }
 }
 
-pub(super) fn lift(m: &Modulus, out: &mut [u64], x: &[u64], source: &Modulus) {
-    let (half, minus_source) = (source.value() / 2, m.neg(m.reduce(source.value())));
-    for (out, &x) in out.iter_mut().zip(x) {
-        *out = m.reduce(if x > half { x + minus_source } else { x });
-    }
-}
-
 pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
     for (out, &i) in out.iter_mut().zip(table.source()) {
         *out = x[i as usize];
@@ -101,26 +94,9 @@ pub(super) fn inner_products<const OUTS: usize>(
     }
 }
 
-pub(super) fn scale_and_round(sources: &[ConversionSource], limbs: &mut [&mut [u64]], quotients: &mut [u64]) {
+pub(super) fn round_quotients(sources: &[ConversionSource], limbs: &[&[u64]], quotients: &mut [u64]) {
     for (j, quotient) in quotients.iter_mut().enumerate() {
-        let mut v = 0.5f64;
-        for (source, limb) in sources.iter().zip(limbs.iter_mut()) {
-            let y = source.modulus.mul_shoup(limb[j], source.punctured_inverse);
-            limb[j] = y;
-            v += y as f64 * source.reciprocal;
-        }
-        *quotient = v as u64;
-    }
-}
-
-/// Why: as for the inner product.
-pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>) {
-    for j in columns {
-        let sum: u128 = rows
-            .iter()
-            .zip(weights)
-            .map(|(row, &w)| u128::from(row[j]) * u128::from(w))
-            .sum();
-        out[j] = m.reduce_wide(sum);
+        let terms = sources.iter().zip(limbs);
+        *quotient = terms.fold(0.5, |v, (source, limb)| v + limb[j] as f64 * source.reciprocal) as u64;
     }
 }

@@ -22,6 +22,13 @@ const BLOCK: usize = SQUARE * SQUARE;
 /// Smallest and largest supported `log2(N)`.
 pub(crate) const LOG_N_RANGE: std::ops::RangeInclusive<u32> = 6..=17;
 
+/// What to ask of memory while a column of sources is worked on: of the column so many further on, the vectors of these parts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ahead {
+    pub(crate) columns: usize,
+    pub(crate) parts: std::ops::Range<usize>,
+}
+
 /// The place of bit-reversed position `s` in evaluation order; its own inverse.
 pub(crate) fn transpose_in_block(s: usize) -> usize {
     s / BLOCK * BLOCK + s % SQUARE * SQUARE + s / SQUARE % SQUARE

@@ -3,6 +3,8 @@
 //! In:     residues in [0, q).   Out: residues in [0, q).
 //! Ranges: forward values stay in [0, 4q), inverse values in [0, 2q); 4q < 2^52.
 
+use std::ops::Range;
+
 use super::{BLOCK, SQUARE};
 use crate::ring::modulus::{Modulus, ShoupFactor, reduce_once};
 
@@ -30,6 +32,27 @@ impl Twiddles {
             inverse,
             n_inverse,
         }
+    }
+}
+
+/// Ensures: `out[i] = sum_k rows[k][i] * weights[k] (mod q)`, in [0, q), for i in `words`.
+/// Why:     up to 2^20 products below 2^100 stay below 2^120; [`Modulus::reduce_wide`] takes any u128.
+pub(super) fn weighted_sum(modulus: &Modulus, rows: &[&[u64]], weights: &[u64], out: &mut [u64], words: Range<usize>) {
+    for i in words {
+        let terms = rows.iter().zip(weights);
+        let sum = terms
+            .map(|(row, &weight)| u128::from(row[i]) * u128::from(weight))
+            .sum();
+        out[i] = modulus.reduce_wide(sum);
+    }
+}
+
+/// Requires: row in [0, b) for the odd modulus b of `source`.
+/// Ensures:  `out[i] = row[i]` or `row[i] - b`, whichever is nearer to 0 `(mod q)`, for i in `words`.
+pub(super) fn lift(modulus: &Modulus, row: &[u64], source: &Modulus, out: &mut [u64], words: Range<usize>) {
+    let (half, minus_source) = (source.value() / 2, modulus.neg(modulus.reduce(source.value())));
+    for (out, &x) in out[words.clone()].iter_mut().zip(&row[words]) {
+        *out = modulus.reduce(if x > half { x + minus_source } else { x });
     }
 }
 

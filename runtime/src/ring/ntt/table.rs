@@ -1,9 +1,14 @@
 //! [`NttTable`]: one prime's roots and the two transforms.
 
+use std::ops::Range;
+
 #[cfg(target_arch = "x86_64")]
 use super::ifma;
-use super::{LOG_N_RANGE, portable};
-use crate::ring::{Backend, Modulus, RingError};
+use super::{Ahead, LOG_N_RANGE, portable};
+use crate::ring::{Backend, Modulus, RingError, ShoupFactor, kernels};
+
+/// Words of a vector, by which interleaved coefficients are dealt out.
+const VECTOR: usize = 8;
 
 /// One prime with what its transforms of size `n` need.
 #[derive(Debug)]
@@ -87,9 +92,7 @@ impl NttTable {
     pub fn forward(&self, values: &mut [u64]) {
         assert_eq!(values.len(), self.n);
         self.forward_top(values);
-        for (part, values) in values.chunks_exact_mut(self.part()).enumerate() {
-            self.forward_below(part, values);
-        }
+        self.finish_forward(&mut [values], self.n, &[], |_, _| {});
     }
 
     /// Requires: n values in [0, q) in evaluation order.   Ensures: the coefficients, in [0, q), in natural order.
@@ -107,7 +110,16 @@ impl NttTable {
         match &self.twiddles {
             Twiddles::Portable(_) => self.n,
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Ifma(twiddles) => self.n >> ifma::log_parts(twiddles),
+            Twiddles::Ifma(twiddles) => self.n >> twiddles.log_parts(),
+        }
+    }
+
+    /// Length of the leaves that the second pass leaves of a part; a leaf is finished in the first-level cache.
+    pub(crate) fn leaf(&self) -> usize {
+        match &self.twiddles {
+            Twiddles::Portable(_) => self.n,
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => self.part() >> twiddles.log_leaves_per_part(),
         }
     }
 
@@ -120,14 +132,111 @@ impl NttTable {
         }
     }
 
-    /// The rest of [`Self::forward`] on part number `part`.
-    pub(crate) fn forward_below(&self, part: usize, values: &mut [u64]) {
+    /// The second pass of [`Self::forward`] on part number `part`.
+    pub(crate) fn forward_middle(&self, part: usize, values: &mut [u64]) {
+        match &self.twiddles {
+            Twiddles::Portable(_) => {}
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => ifma::forward_middle(&self.modulus, twiddles, part, values),
+        }
+    }
+
+    /// The rest of [`Self::forward`] on leaf number `leaf`, counted over all parts. Meanwhile `soon` is brought closer.
+    fn forward_leaf(&self, leaf: usize, values: &mut [u64], soon: &[&[u64]]) {
         match &self.twiddles {
             Twiddles::Portable(twiddles) => portable::forward(&self.modulus, twiddles, values),
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Ifma(twiddles) => ifma::forward_below(&self.modulus, twiddles, part, values),
+            Twiddles::Ifma(twiddles) => ifma::forward_leaf(&self.modulus, twiddles, leaf, values, soon),
         }
     }
+
+    /// What is left of [`Self::forward`] after its first pass, on several limbs of this prime: leaf by leaf, so that they share
+    /// the reading of the factors. `consume` gets the limbs whenever `width` more words of them are done (a power of two, at most
+    /// n; a leaf at least), with their place; the limbs `with` that it reads besides are brought to the second-level cache meanwhile.
+    pub(crate) fn finish_forward(
+        &self,
+        limbs: &mut [&mut [u64]],
+        width: usize,
+        with: &[&[u64]],
+        mut consume: impl FnMut(&mut [&mut [u64]], Range<usize>),
+    ) {
+        let (part, leaf) = (self.part(), self.leaf());
+        let width = width.max(leaf);
+        let share = with.len().div_ceil(limbs.len().max(1)).max(1);
+        let mut soon = Vec::with_capacity(share);
+        for start in (0..self.n).step_by(leaf) {
+            if start.is_multiple_of(part) {
+                for limb in limbs.iter_mut() {
+                    self.forward_middle(start / part, &mut limb[start..start + part]);
+                }
+            }
+            let end = start + leaf;
+            let mut shares = with.chunks(share);
+            for limb in limbs.iter_mut() {
+                soon.clear();
+                soon.extend(shares.next().unwrap_or_default().iter().map(|other| &other[start..end]));
+                self.forward_leaf(start / leaf, &mut limb[start..end], &soon);
+            }
+            if end.is_multiple_of(width) {
+                consume(limbs, end - width..end);
+            }
+        }
+    }
+
+    /// Columns of the first pass: interleaved coefficients come in so many runs, of a vector of each part.
+    pub(crate) fn columns(&self) -> usize {
+        self.part() / VECTOR
+    }
+
+    /// Requires: x in [0, q) in evaluation order; w a factor of q.
+    /// Ensures:  out in [0, q), w times the coefficients, interleaved: run c has words 8c to 8c + 7 of every part, part by part.
+    ///           The content of `scratch` is lost.
+    pub(crate) fn inverse_interleaved(&self, x: &[u64], scratch: &mut [u64], out: &mut [u64], w: ShoupFactor) {
+        assert!([x.len(), scratch.len(), out.len()] == [self.n; 3]);
+        match &self.twiddles {
+            Twiddles::Portable(twiddles) => {
+                out.copy_from_slice(x);
+                portable::inverse(&self.modulus, twiddles, out);
+                kernels::mul_shoup(self.backend, &self.modulus, out, w);
+            }
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => ifma::inverse_interleaved(&self.modulus, twiddles, x, scratch, out, w),
+        }
+    }
+
+    /// Requires: rows of words below 2^50, interleaved, as many as weights; weights in [0, q).
+    /// Ensures:  these columns of `out` are those of the transform of `sum_k rows[k] * weights[k]` after its first pass.
+    pub(crate) fn start_sums(
+        &self,
+        rows: &[&[u64]],
+        weights: &[u64],
+        out: &mut [u64],
+        columns: Range<usize>,
+        ahead: &Ahead,
+    ) {
+        assert!(out.len() == self.n && rows.len() == weights.len());
+        match &self.twiddles {
+            Twiddles::Portable(_) => portable::weighted_sum(&self.modulus, rows, weights, out, words_of(columns)),
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => ifma::start_sums(&self.modulus, twiddles, rows, weights, out, columns, ahead),
+        }
+    }
+
+    /// Requires: row in [0, b) for the odd modulus b of `source`, interleaved.
+    /// Ensures:  these columns of `out` are those of the transform of the centred residues after its first pass.
+    pub(crate) fn start_lifted(&self, row: &[u64], source: &Modulus, out: &mut [u64], columns: Range<usize>) {
+        assert!(row.len() == self.n && out.len() == self.n);
+        match &self.twiddles {
+            Twiddles::Portable(_) => portable::lift(&self.modulus, row, source, out, words_of(columns)),
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(twiddles) => ifma::start_lifted(&self.modulus, twiddles, row, source, out, columns),
+        }
+    }
+}
+
+/// The words of columns when there is one part.
+fn words_of(columns: Range<usize>) -> Range<usize> {
+    columns.start * VECTOR..columns.end * VECTOR
 }
 
 #[cfg(test)]
@@ -190,6 +299,76 @@ mod tests {
                     detected.inverse(&mut found);
                     assert!(expected == found, "inverse, log_n {log_n}, q {q}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn interleaved_transforms_undo_each_other_and_convert() {
+        for log_n in 6..=17 {
+            for bits in [(log_n + 8).max(20), 40, 48, 49, 50] {
+                let primes = find_ntt_primes(log_n + 1, bits, 2, &[]).unwrap();
+                let tables = |backend| [primes[0], primes[1]].map(|q| NttTable::new(log_n, q, backend).unwrap());
+                let ([table, other], n) = (tables(Backend::detect()), 1 << log_n);
+                let (m, q) = (table.modulus(), primes[0]);
+                let whole = 0..table.columns();
+                let finish = |mut values: Vec<u64>| {
+                    table.finish_forward(&mut [&mut values], n, &[], |_, _| {});
+                    values
+                };
+                let x = random_values(q, n, 1);
+                let (mut scratch, mut row, mut out) = (vec![0; n], vec![0; n], vec![0; n]);
+                table.inverse_interleaved(&x, &mut scratch, &mut row, m.shoup(5));
+                table.start_sums(&[&row], &[m.inv(5)], &mut out, whole.clone(), &Ahead::default());
+                assert!(finish(out.clone()) == x, "log_n {log_n}, q {q}");
+                // sums of more products than fit, at the end of their range: all coefficients are one number
+                let constant = vec![(1u64 << 50) - 1; n];
+                for terms in [2, 14, 15, 30] {
+                    let half = whole.end / 2;
+                    let (rows, weights) = (vec![constant.as_slice(); terms], vec![q - 1; terms]);
+                    for columns in [0..half, half..whole.end] {
+                        table.start_sums(&rows, &weights, &mut out, columns, &Ahead::default());
+                    }
+                    let sum = m.neg(m.mul(m.reduce(terms as u64), m.reduce(constant[0])));
+                    let mut expected = vec![sum; n];
+                    table.forward(&mut expected);
+                    assert!(finish(out.clone()) == expected, "log_n {log_n}, q {q}, {terms} terms");
+                }
+                let b = other.modulus().value();
+                for residue in [0, 1, b / 2, b / 2 + 1, b - 1] {
+                    table.start_lifted(&vec![residue; n], other.modulus(), &mut out, whole.clone());
+                    let below = residue > b / 2;
+                    let mut expected = vec![
+                        if below {
+                            m.neg(m.reduce(b - residue))
+                        } else {
+                            m.reduce(residue)
+                        };
+                        n
+                    ];
+                    table.forward(&mut expected);
+                    assert!(
+                        finish(out.clone()) == expected,
+                        "log_n {log_n}, q {q}, residue {residue}"
+                    );
+                }
+                let by_family = [Backend::Portable, Backend::detect()].map(|backend| {
+                    let [table, other] = tables(backend);
+                    let (mut row, mut limbs) = (vec![0; n], [vec![0; n], vec![0; n]]);
+                    other.inverse_interleaved(&random_values(b, n, 2), &mut vec![0; n], &mut row, m.shoup(1));
+                    let [lifted, sums] = &mut limbs;
+                    table.start_lifted(&row, other.modulus(), lifted, 0..table.columns());
+                    table.start_sums(
+                        &[&row, &row],
+                        &[q - 1, q / 3],
+                        sums,
+                        0..table.columns(),
+                        &Ahead::default(),
+                    );
+                    table.finish_forward(&mut [lifted, sums], 64, &[&row], |_, _| {});
+                    limbs
+                });
+                assert!(by_family[0] == by_family[1], "log_n {log_n}, q {q}");
             }
         }
     }

@@ -1,0 +1,212 @@
+//! The forward transform: a first pass that leaves parts, a second that leaves leaves, and the rest of each leaf in the
+//! first-level cache.
+
+use std::arch::x86_64::{__m512i, _mm512_add_epi64, _mm512_sub_epi64};
+
+use super::{BLOCK, Direction, Twiddles, lane_factors, node_factors};
+use crate::ring::modulus::Modulus;
+use crate::ring::simd::{Factor, LANES, Prime, load, prefetch, rows, rows_mut, store, transpose};
+
+/// Requires: values in [0, q).   Ensures: the first pass is done; values are lazy, for [`forward_below`].
+/// Why:      with B = floor(2^52 / q), the bound grows by 2q a stage from at most 2q; PERIOD 0 (never reduce) needs
+///           2 + 2 log2(n) <= B, PERIOD 3 needs 2 + 6 <= B, PERIOD 1 needs 2 + 2 <= B, which q < 2^50 gives.
+pub(in crate::ring::ntt) fn forward_top(modulus: &Modulus, twiddles: &Twiddles, values: &mut [u64]) {
+    let Some(&stages) = twiddles.passes.first() else {
+        return;
+    };
+    let (period, forward) = (forward_period(modulus, values.len()), twiddles.forward());
+    // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
+    unsafe {
+        match period {
+            0 => forward_any_pass::<0>(modulus, forward, stages, 1, values),
+            3 => forward_any_pass::<3>(modulus, forward, stages, 1, values),
+            _ => forward_any_pass::<1>(modulus, forward, stages, 1, values),
+        }
+    }
+}
+
+/// Requires: part `part` as [`forward_top`] leaves it.   Ensures: the pass after it is done, if two more follow that one.
+pub(in crate::ring::ntt) fn forward_middle(modulus: &Modulus, twiddles: &Twiddles, part: usize, values: &mut [u64]) {
+    let log_parts = twiddles.log_parts();
+    let stages = twiddles.log_leaves_per_part();
+    if stages == 0 {
+        return;
+    }
+    let (period, forward) = (forward_period(modulus, values.len() << log_parts), twiddles.forward());
+    let node = (1 << log_parts) + part;
+    // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
+    unsafe {
+        match period {
+            0 => forward_any_pass::<0>(modulus, forward, stages, node, values),
+            3 => forward_any_pass::<3>(modulus, forward, stages, node, values),
+            _ => forward_any_pass::<1>(modulus, forward, stages, node, values),
+        }
+    }
+}
+
+/// Requires: leaf `leaf` as [`forward_middle`] leaves it.
+/// Ensures:  values in [0, q), in evaluation order; `soon`, of the length of the leaf each, on the way to the second-level cache.
+pub(in crate::ring::ntt) fn forward_leaf(
+    modulus: &Modulus,
+    twiddles: &Twiddles,
+    leaf: usize,
+    values: &mut [u64],
+    soon: &[&[u64]],
+) {
+    let middle = twiddles.log_leaves_per_part();
+    let log_leaves = twiddles.log_parts() + middle;
+    let done = usize::from(!twiddles.passes.is_empty()) + usize::from(middle > 0);
+    let (rest, node) = (&twiddles.passes[done..], (1 << log_leaves) + leaf);
+    let (period, forward) = (forward_period(modulus, values.len() << log_leaves), twiddles.forward());
+    // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
+    unsafe {
+        match period {
+            0 => forward_node::<0>(modulus, forward, rest, node, values, (soon, 0)),
+            3 => forward_node::<3>(modulus, forward, rest, node, values, (soon, 0)),
+            _ => forward_node::<1>(modulus, forward, rest, node, values, (soon, 0)),
+        }
+    }
+}
+
+/// Every how many stages the sum side of a forward transform is reduced; 0 for never.
+pub(super) fn forward_period(modulus: &Modulus, n: usize) -> u32 {
+    match (1u64 << 52) / modulus.value() {
+        budget if budget >= 2 + 2 * u64::from(n.trailing_zeros()) => 0,
+        8.. => 3,
+        _ => 1,
+    }
+}
+
+/// What is read soon, and from where on.
+type Soon<'a> = (&'a [&'a [u64]], usize);
+
+/// The subtree below `node` (numbered from 1 at the root, children 2i and 2i + 1), all its passes.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn forward_node<const PERIOD: usize>(
+    modulus: &Modulus,
+    direction: Direction<'_>,
+    passes: &[u32],
+    node: usize,
+    values: &mut [u64],
+    (soon, start): Soon,
+) {
+    let Some((&stages, rest)) = passes.split_first() else {
+        return forward_blocks::<PERIOD>(modulus, direction, node, values, (soon, start));
+    };
+    forward_any_pass::<PERIOD>(modulus, direction, stages, node, values);
+    if rest.is_empty() {
+        return forward_blocks::<PERIOD>(modulus, direction, node, values, (soon, start));
+    }
+    let child_len = values.len() >> stages;
+    for (i, child) in values.chunks_exact_mut(child_len).enumerate() {
+        let soon = (soon, start + i * child_len);
+        forward_node::<PERIOD>(modulus, direction, rest, (node << stages) + i, child, soon);
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn forward_any_pass<const PERIOD: usize>(
+    modulus: &Modulus,
+    direction: Direction<'_>,
+    stages: u32,
+    node: usize,
+    values: &mut [u64],
+) {
+    match stages {
+        1 => forward_pass::<1, 2, PERIOD>(modulus, direction, node, values),
+        2 => forward_pass::<2, 4, PERIOD>(modulus, direction, node, values),
+        3 => forward_pass::<3, 8, PERIOD>(modulus, direction, node, values),
+        _ => forward_pass::<4, 16, PERIOD>(modulus, direction, node, values),
+    }
+}
+
+/// STAGES stages on RADIX = 2^STAGES streams.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn forward_pass<const STAGES: usize, const RADIX: usize, const PERIOD: usize>(
+    modulus: &Modulus,
+    direction: Direction<'_>,
+    node: usize,
+    values: &mut [u64],
+) {
+    let prime = Prime::new(modulus);
+    let factors = node_factors::<STAGES, RADIX>(direction, node);
+    let rows = rows_mut(values);
+    let stride = rows.len() / RADIX;
+    for column in 0..stride {
+        let mut x: [__m512i; RADIX] = std::array::from_fn(|r| load(&rows[r * stride + column]));
+        forward_stages::<STAGES, RADIX, PERIOD>(&prime, &mut x, &factors, 0);
+        for (r, &x) in x.iter().enumerate() {
+            store(&mut rows[r * stride + column], x);
+        }
+    }
+}
+
+/// STAGES forward stages between registers; `first_stage` numbers them within the kernel, for the reduction period.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn forward_stages<const STAGES: usize, const RADIX: usize, const PERIOD: usize>(
+    prime: &Prime,
+    x: &mut [__m512i; RADIX],
+    factors: &[Factor; RADIX],
+    first_stage: usize,
+) {
+    let reduces = |stage: usize| PERIOD != 0 && (first_stage + stage).is_multiple_of(PERIOD);
+    forward_stage::<0, RADIX>(prime, x, factors, reduces(0));
+    if STAGES > 1 {
+        forward_stage::<1, RADIX>(prime, x, factors, reduces(1));
+    }
+    if STAGES > 2 {
+        forward_stage::<2, RADIX>(prime, x, factors, reduces(2));
+    }
+    if STAGES > 3 {
+        forward_stage::<3, RADIX>(prime, x, factors, reduces(3));
+    }
+}
+
+/// One forward stage of RADIX / 2 butterflies; `reduces` first brings the sum side to [0, 2q).
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn forward_stage<const STAGE: usize, const RADIX: usize>(
+    prime: &Prime,
+    x: &mut [__m512i; RADIX],
+    factors: &[Factor; RADIX],
+    reduces: bool,
+) {
+    let half = RADIX >> (STAGE + 1);
+    for k in 0..RADIX / 2 {
+        let (group, i) = (k / half, k / half * half + k);
+        let u = if reduces { prime.reduce_lazy_2q(x[i]) } else { x[i] };
+        let sum = prime.mul_add_lazy_2q(u, x[i + half], factors[(1 << STAGE) + group]);
+        // u - t + 2q with t = sum - u
+        x[i + half] = _mm512_sub_epi64(_mm512_add_epi64(_mm512_add_epi64(u, u), prime.two_q), sum);
+        x[i] = sum;
+    }
+}
+
+/// The last six stages of every block of 64 in `values`, and the full reduction.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn forward_blocks<const PERIOD: usize>(
+    modulus: &Modulus,
+    direction: Direction<'_>,
+    node: usize,
+    values: &mut [u64],
+    (soon, start): Soon,
+) {
+    let prime = Prime::new(modulus);
+    // the blocks below `node` are consecutive nodes of the stage with n / 64 nodes
+    let first_block = node * (values.len() / BLOCK);
+    for (i, block) in rows_mut(values).as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        let node = first_block + i;
+        for stream in soon {
+            rows(&stream[start + i * BLOCK..][..BLOCK]).iter().for_each(prefetch);
+        }
+        let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(&block[r]));
+        forward_stages::<3, LANES, PERIOD>(&prime, &mut x, &node_factors::<3, LANES>(direction, node), 0);
+        transpose(&mut x);
+        let factors = lane_factors(&prime, direction, node);
+        forward_stages::<3, LANES, PERIOD>(&prime, &mut x, &factors, 3);
+        for (row, x) in block.iter_mut().zip(x) {
+            store(row, prime.canonical(prime.reduce_lazy_2q(x)));
+        }
+    }
+}
