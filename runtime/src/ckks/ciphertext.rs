@@ -1,10 +1,7 @@
 //! Plaintexts and ciphertexts: polynomials in evaluation form with a level and a scale.
 
-use std::sync::Arc;
-
-use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
-use crate::ring::{Basis, CompactPoly, Domain, Poly};
+use crate::ring::{Basis, CompactPoly, Poly};
 
 /// An encoded vector. Decodes to `poly / scale`.
 #[derive(Clone, PartialEq)]
@@ -100,14 +97,6 @@ impl Ciphertext {
             slots,
             seed: None,
         }
-    }
-
-    /// The transparent encryption of zero.
-    pub(crate) fn zero(params: &Arc<Parameters>, parts: usize, level: usize, scale: f64, slots: usize) -> Self {
-        let parts = (0..parts)
-            .map(|_| Poly::zeros(params.ring(), Basis::q(level), Domain::Eval))
-            .collect();
-        Self::computed(parts, scale, slots)
     }
 
     pub(crate) fn basis(&self) -> Basis {

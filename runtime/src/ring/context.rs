@@ -141,6 +141,13 @@ impl RingContext {
         self.q_count..self.tables.len()
     }
 
+    /// P, the product of all special primes, modulo a prime.
+    pub fn special_modulus(&self, prime: usize) -> u64 {
+        let m = self.modulus(prime);
+        let special = self.special_primes().map(|special| self.modulus(special).value());
+        special.fold(1, |product, p| m.mul(product, m.reduce(p)))
+    }
+
     /// How many limbs a polynomial over `basis` has.
     pub fn limb_count(&self, basis: Basis) -> usize {
         basis.q_limbs + if basis.special { self.p_count() } else { 0 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::key::KeyProducts;
 use super::rows::{Rows, Source, SourceLimb, Sources, balanced_groups, columns_of, limbs_per_group};
-use super::{Basis, Domain, KeyDigit, Poly, RingContext};
+use super::{Basis, Domain, KeyDigit, Poly, RingContext, Turn};
 
 /// All digits of one polynomial, ready to be converted to any prime.
 struct Digits<'a> {
@@ -129,6 +129,29 @@ impl RingContext {
     /// `sum_d digit_d(x) * key[d]`, bodies and masks, over `q_0..q_l` and the special primes: what [`Self::decompose`] and
     /// [`products_with_keys`] give, a few primes at a time, so that raised digits stay in cache. Keys may be at a higher level.
     pub fn key_products(self: &Arc<Self>, x: &Poly, digit_limbs: usize, key: &[KeyDigit]) -> [Poly; 2] {
+        self.key_products_with(x, digit_limbs, key, None, None)
+    }
+
+    /// [`Self::key_products`], turned and added to `onto` if there is one, which has the products' primes.
+    pub fn turned_key_products(
+        self: &Arc<Self>,
+        x: &Poly,
+        digit_limbs: usize,
+        key: &[KeyDigit],
+        turn: &Turn,
+        onto: Option<[Poly; 2]>,
+    ) -> [Poly; 2] {
+        self.key_products_with(x, digit_limbs, key, Some(turn), onto)
+    }
+
+    fn key_products_with(
+        self: &Arc<Self>,
+        x: &Poly,
+        digit_limbs: usize,
+        key: &[KeyDigit],
+        turn: Option<&Turn>,
+        onto: Option<[Poly; 2]>,
+    ) -> [Poly; 2] {
         let digits = Digits::new(x, digit_limbs);
         let digit_count = digits.count();
         assert!(
@@ -136,7 +159,10 @@ impl RingContext {
             "the key has {} digits, {digit_count} are needed",
             key.len()
         );
-        let mut outs = [(); 2].map(|()| Poly::uninit(self, digits.basis, Domain::Eval));
+        let is_onto = onto.is_some();
+        let mut outs = onto.unwrap_or_else(|| [(); 2].map(|()| Poly::uninit(self, digits.basis, Domain::Eval)));
+        let has_basis = |out: &Poly| (out.basis(), out.domain()) == (digits.basis, Domain::Eval);
+        assert!(outs.iter().all(has_basis));
         let tasks: Vec<(usize, Vec<&mut [u64]>)> = columns_of(outs.iter_mut().map(|out| out.limbs_mut()))
             .into_iter()
             .enumerate()
@@ -151,11 +177,14 @@ impl RingContext {
                 .map(|_| rows.by_ref().take(limbs.len()).collect())
                 .collect();
             digits.start(&sources, &limbs, &mut raised);
+            let mut rows_to_turn = turn.map(|_| Rows::take(self, 2));
+            let mut unturned: Vec<&mut [u64]> = rows_to_turn.iter_mut().flat_map(|rows| rows.iter_mut()).collect();
             for (position, (&limb, mut outs)) in limbs.iter().zip(outs).enumerate() {
                 let prime = self.prime_index(digits.basis, limb);
                 let Some(outs) = outs.as_chunks_mut::<2>().0.first_mut() else {
                     continue;
                 };
+                let mut sums = unturned.as_chunks_mut::<2>().0.first_mut();
                 let width = KeyProducts::least_columns(self);
                 digits.finish(limb, position, &mut raised, width, |raised, columns| {
                     let mut raised = raised.iter().map(|raised| &**raised);
@@ -164,9 +193,17 @@ impl RingContext {
                         false => raised.next(),
                     };
                     let digit_values: Vec<&[u64]> = (0..digit_count).filter_map(digit).collect();
-                    let outs = outs.each_mut().map(|out| &mut **out);
-                    products.write(prime, &digit_values, key, columns, outs);
+                    let sums: [&mut [u64]; 2] = match &mut sums {
+                        Some(sums) => sums.each_mut().map(|sum| &mut **sum),
+                        None => outs.each_mut().map(|out| &mut **out),
+                    };
+                    products.write(prime, &digit_values, key, columns, sums);
                 });
+                if let Some((turn, sums)) = turn.zip(sums) {
+                    let sums = sums.each_mut().map(|sum| &mut **sum);
+                    let outs = outs.each_mut().map(|out| &mut **out);
+                    turn.finish((self, digits.basis, prime), sums, outs, is_onto);
+                }
             }
         };
         balanced_groups(tasks, limbs_per_group(digit_limbs))
@@ -179,7 +216,20 @@ impl RingContext {
 /// `sum_d digits[d] * keys[i][d]` for every key i, bodies and masks, over the basis of the digits. Prime by prime and a few
 /// words at a time, so that the digits are read from memory once for all keys. Keys may be at a higher level.
 pub fn products_with_keys(digits: &[Poly], keys: &[Vec<KeyDigit>]) -> Vec<[Poly; 2]> {
-    let (ring, basis) = (digits[0].ring(), digits[0].basis());
+    products(digits, keys, None)
+}
+
+/// [`products_with_keys`], each turned.
+pub fn turned_products_with_keys(digits: &[Poly], keys: &[Vec<KeyDigit>], turns: &[Turn]) -> Vec<[Poly; 2]> {
+    assert_eq!(keys.len(), turns.len());
+    products(digits, keys, Some(turns))
+}
+
+fn products(digits: &[Poly], keys: &[Vec<KeyDigit>], turns: Option<&[Turn]>) -> Vec<[Poly; 2]> {
+    let (ring, basis) = match digits {
+        [] => return Vec::new(),
+        [digit, ..] => (digit.ring(), digit.basis()),
+    };
     let same_basis = |digit: &Poly| digit.domain() == Domain::Eval && digit.basis() == basis;
     assert!(digits.iter().all(same_basis) && keys.iter().all(|key| key.len() >= digits.len()));
     let new_output = || [(); 2].map(|()| Poly::uninit(ring, basis, Domain::Eval));
@@ -190,11 +240,27 @@ pub fn products_with_keys(digits: &[Poly], keys: &[Vec<KeyDigit>]) -> Vec<[Poly;
         let mut products = KeyProducts::new(ring, digits.len());
         let digit_values: Vec<&[u64]> = digits.iter().map(|digit| digit.limb(limb)).collect();
         let width = KeyProducts::least_columns(ring);
+        let mut rows_to_turn = turns.map(|turns| Rows::take(ring, 2 * turns.len()));
+        let mut unturned: Vec<&mut [u64]> = rows_to_turn.iter_mut().flat_map(|rows| rows.iter_mut()).collect();
+        let mut sums: Vec<&mut [u64]> = match turns {
+            Some(_) => unturned.iter_mut().map(|row| &mut **row).collect(),
+            None => outs.iter_mut().map(|out| &mut **out).collect(),
+        };
         for start in (0..ring.n()).step_by(width) {
-            for (key, outs) in keys.iter().zip(outs.as_chunks_mut().0) {
-                let outs: [_; 2] = outs.each_mut().map(|out| &mut **out);
-                products.write(prime, &digit_values, key, start..start + width, outs);
+            for (key, sums) in keys.iter().zip(sums.as_chunks_mut().0) {
+                let sums: [_; 2] = sums.each_mut().map(|sum| &mut **sum);
+                products.write(prime, &digit_values, key, start..start + width, sums);
             }
+        }
+        let pairs = unturned
+            .as_chunks_mut::<2>()
+            .0
+            .iter_mut()
+            .zip(outs.as_chunks_mut::<2>().0);
+        for (turn, (sums, outs)) in turns.into_iter().flatten().zip(pairs) {
+            let sums = sums.each_mut().map(|sum| &mut **sum);
+            let outs = outs.each_mut().map(|out| &mut **out);
+            turn.finish((ring, basis, prime), sums, outs, false);
         }
     });
     outs
@@ -257,6 +323,23 @@ mod tests {
                     .unwrap_or_else(|_| panic!("two keys have two products"));
                 assert!(first == expected);
                 assert!(second == expect([2, 1, 0]));
+                // turned, with what joins the bodies: P times a ciphertext part, and something raised
+                let raised = uniform(&ring, Basis::qp(level), Domain::Eval, &[2; 32]);
+                let special: Vec<u64> = (0..=level).map(|prime| ring.special_modulus(prime)).collect();
+                let mut expected = [first, second];
+                for [body, _] in &mut expected {
+                    body.add_assign(&raised);
+                    body.add_mul_constants(&x, &special);
+                }
+                let expected = expected.map(|pair| pair.map(|poly| poly.automorphism(5)));
+                let turns = [(); 2].map(|()| Turn::new(&ring, 5, vec![&x, &raised]));
+                let turned = turned_products_with_keys(&digits, &[key.clone(), reversed], &turns);
+                assert!(turned == expected);
+                let [body, mask] = ring.turned_key_products(&x, digit_limbs, &key, &turns[0], None);
+                assert!([&body, &mask] == expected[0].each_ref());
+                let onto = Some([raised.clone(), raised.clone()]);
+                let sums = ring.turned_key_products(&x, digit_limbs, &key, &turns[0], onto);
+                assert!(sums == [body.sum(&raised), mask.sum(&raised)]);
             }
         }
     }

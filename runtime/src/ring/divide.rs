@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::rows::{Rows, SourceLimb, Sources, balanced_groups, columns_of, limbs_per_group};
-use super::{Basis, Domain, Modulus, Poly, RingContext, kernels};
+use super::{Basis, Domain, Poly, RingContext, kernels};
 
 /// A polynomial to divide.
 #[derive(Clone, Copy)]
@@ -97,7 +97,7 @@ impl RingContext {
                 SourceLimb {
                     prime,
                     values: x.limb(kept + i),
-                    plus: addend.map(|addend| (addend.limb_of_prime(prime), m.shoup(self.special_modulus(m)))),
+                    plus: addend.map(|addend| (addend.limb_of_prime(prime), m.shoup(self.special_modulus(prime)))),
                 }
             };
             (Arc::clone(&converter), divided.iter().enumerate().map(source).collect())
@@ -113,7 +113,7 @@ impl RingContext {
             }
             for (position, &limb) in limbs.iter().enumerate() {
                 let (m, inverse) = (self.modulus(limb), converter.product_inverse(limb));
-                let weight = m.shoup(m.mul(self.special_modulus(m), inverse.value));
+                let weight = m.shoup(m.mul(self.special_modulus(limb), inverse.value));
                 let mut parts: Vec<&mut [u64]> = work.iter_mut().map(|work| &mut *work[position]).collect();
                 let others = dividends.iter().map(|Dividend { x, .. }| x.limb(limb));
                 let addends = dividends.iter().filter_map(|Dividend { addend, .. }| *addend);
@@ -166,12 +166,6 @@ impl RingContext {
             .into_par_iter()
             .for_each(run);
         outs
-    }
-
-    /// The product of the special primes modulo m.
-    fn special_modulus(&self, m: &Modulus) -> u64 {
-        let special = self.special_primes().map(|prime| self.modulus(prime).value());
-        special.fold(1, |product, p| m.mul(product, m.reduce(p)))
     }
 }
 

@@ -9,6 +9,7 @@
 mod automorphism;
 mod backend;
 mod buffer;
+mod combination;
 mod compact;
 mod context;
 mod convert;
@@ -28,14 +29,16 @@ mod sample;
 mod seeded;
 #[cfg(target_arch = "x86_64")]
 mod simd;
+mod turn;
 
 pub use automorphism::AutomorphismTable;
 pub use backend::{Backend, Ifma};
 pub use buffer::{AlignedBuffer, BufferPool};
+pub use combination::Combination;
 pub use compact::{CompactLimb, CompactPoly, Evaluations, Symmetry};
 pub use context::{Basis, RingContext};
 pub use convert::BaseConverter;
-pub use digits::products_with_keys;
+pub use digits::{products_with_keys, turned_products_with_keys};
 pub use divide::Dividend;
 pub use error::RingError;
 pub use key::KeyDigit;
@@ -47,3 +50,4 @@ pub use primes::{find_ntt_primes, is_prime, nearest_prime};
 pub use products::SumOfProducts;
 pub use sample::{SecretRng, gaussian, ternary, ternary_with_weight, uniform_signed};
 pub use seeded::{SeededPoly, uniform};
+pub use turn::Turn;

@@ -22,9 +22,6 @@ pub struct SumOfProducts<'a, X, const OUTS: usize> {
 /// The factors of one limb.
 type Factors<'a, const OUTS: usize> = (Vec<CompactLimb<'a>>, Vec<[&'a [u64]; OUTS]>);
 
-/// The factors of one sum of one limb.
-type Terms<'a> = (&'a [CompactLimb<'a>], &'a [[&'a [u64]; 1]]);
-
 impl<X: Evaluations, const OUTS: usize> SumOfProducts<'_, X, OUTS> {
     /// Adds the terms of each group to its sums, over `basis` and in evaluation form, and takes them away. Factors may have more
     /// limbs than the sums (limbs are matched by prime). A group without terms keeps what it has.
@@ -86,38 +83,6 @@ fn factors_of<'a, X: Evaluations, const OUTS: usize>(
 }
 
 impl Poly {
-    /// The product of `a_0 + a_1 s` and `b_0 + b_1 s` by powers of s, over `basis`, added to `sums` if there are any. Operands may
-    /// have more limbs. All three parts are made while their operands are in cache.
-    pub fn tensor(basis: Basis, a: [&Self; 2], b: [&Self; 2], sums: Option<[Self; 3]>) -> [Self; 3] {
-        let (ring, starts) = (a[0].ring(), sums.is_none());
-        let mut sums = sums.unwrap_or_else(|| std::array::from_fn(|_| Self::uninit(ring, basis, Domain::Eval)));
-        assert!(
-            sums.iter()
-                .all(|sum| (sum.basis(), sum.domain()) == (basis, Domain::Eval))
-        );
-        let limbs = columns_of(sums.iter_mut().map(|sum| sum.limbs_mut()));
-        let run = |(limb, outs): (usize, Vec<&mut [u64]>)| {
-            let prime = ring.prime_index(basis, limb);
-            let [a0, a1] = a.map(|part| part.evaluations(prime));
-            let [b0, b1] = b.map(|part| part.evaluations(prime).words);
-            let terms: [Terms; 3] = [(&[a0], &[[b0]]), (&[a0, a1], &[[b1], [b0]]), (&[a1], &[[b1]])];
-            let mut outs = outs;
-            for start in (0..ring.n()).step_by(COLUMNS) {
-                let columns = start..(start + COLUMNS).min(ring.n());
-                for (out, (x, y)) in outs.iter_mut().zip(terms) {
-                    let m = ring.modulus(prime);
-                    kernels::inner_products(ring.backend(), m, [&mut **out], x, y, columns.clone(), starts);
-                }
-            }
-        };
-        if limbs.len() * ring.n() <= SERIAL_WORDS {
-            limbs.into_iter().enumerate().for_each(run);
-        } else {
-            limbs.into_par_iter().enumerate().for_each(run);
-        }
-        sums
-    }
-
     /// The sums `sum_d x[d] * y[d][o]` over `basis`, one for each o, evaluation form, one reduction per 14 terms. Operands may
     /// have more limbs than the result (limbs are matched by prime): this is how keys stored at a higher level are used.
     pub fn inner_products<X: Evaluations, const OUTS: usize>(

@@ -147,9 +147,7 @@ impl EvalMod {
         ended("eval_mod, cosine", polynomial_relinearizations(&self.cosine, 0));
         values = each(values, |mut c| {
             for level in &ladder[depth + 1..=sine_at] {
-                c = evaluator.square(&c)?;
-                c = evaluator.mul_integer(&c, 2);
-                evaluator.add_scalar_in_place(&mut c, -1.0)?;
+                c = evaluator.double_angle(&c)?;
                 evaluator.relinearize_rescale_to(&mut c, *level)?;
             }
             c.set_scale(sine_scale);

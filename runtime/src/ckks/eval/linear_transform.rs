@@ -14,17 +14,18 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use rayon::prelude::*;
 
 use super::evaluator::{check_same_scale, check_slots};
+use super::rotate::ROTATIONS_AT_ONCE;
 use super::{DiagonalEncoding, DiagonalSource, Evaluator};
-use crate::ckks::keys::KeyPurpose;
+use crate::ckks::keys::{KeyPurpose, KeySwitchKey};
 use crate::ckks::linear::{DiagonalIdx, LinearTransform};
 use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
-use crate::ring::{Basis, CompactPoly, Domain, Poly, SumOfProducts};
+use crate::ring::{Basis, CompactPoly, Domain, Poly, SumOfProducts, Turn};
 
 /// Diagonals fetched at a time.
 const DIAGONALS_AT_ONCE: usize = 32;
@@ -199,9 +200,12 @@ impl Evaluator {
                 let partial = if shape.has_chained_giants() {
                     self.chained_giant_steps(shape, groups, basis)?
                 } else {
+                    let add_rotated = |total, group: &mut Group| {
+                        self.rotate_partial(group.take_sum(basis), group.diagonals[0].giant, basis.level(), total)
+                    };
                     groups
                         .par_iter_mut()
-                        .map(|group| self.giant_step(group, basis))
+                        .try_fold(Partial::default, add_rotated)
                         .try_reduce(Partial::default, |a, b| Ok(a.merge(b)))?
                 };
                 let parts = self.finish(partial);
@@ -292,47 +296,59 @@ impl Evaluator {
                     .map(|((_, baby), _)| *baby)
                     .collect();
                 let parts = [0, 1].map(|part| inputs[input].parts[part].restricted(plain));
-                let digits = if steps.iter().any(|step| *step != 0) {
-                    self.decompose(&parts[1])
-                } else {
-                    Vec::new()
-                };
-                steps
-                    .par_iter()
-                    .map(|step| Ok(((input, *step), self.baby(&parts, &digits, *step, basis)?)))
-                    .collect()
+                let rotated = self.rotations_over(&parts, &steps, basis)?;
+                Ok(steps.into_iter().map(|step| (input, step)).zip(rotated).collect())
             })
             .collect();
         Ok(babies?.into_iter().flatten().collect())
     }
 
-    fn baby(&self, parts: &Pair, digits: &[Poly], step: usize, basis: Basis) -> Result<Pair> {
+    /// Rotations of one input, over `basis`; with special primes, times P.
+    fn rotations_over(&self, parts: &Pair, steps: &[usize], basis: Basis) -> Result<Vec<Pair>> {
         let ring = self.params().ring();
-        if step == 0 {
-            return Ok(if basis.special {
-                parts.each_ref().map(|part| {
-                    let mut raised = Poly::zeros(ring, basis, Domain::Eval);
-                    self.add_special_multiple(&mut raised, part);
-                    raised
-                })
-            } else {
-                parts.clone()
-            });
-        }
-        let [mut body, mask] = self
-            .keys()
-            .get(KeyPurpose::Rotate(step), basis.level())?
-            .product(digits);
-        let element = self.params().rotation_element(step);
-        if basis.special {
-            self.add_special_multiple(&mut body, &parts[0]);
-            Ok([body.automorphism(element), mask.automorphism(element)])
+        let rotating = steps.iter().filter(|step| **step != 0);
+        let keys: Vec<(&KeySwitchKey, u64)> = rotating
+            .map(|step| {
+                let key = self.keys().get(KeyPurpose::Rotate(*step), basis.level())?;
+                Ok((&**key, self.params().rotation_element(*step)))
+            })
+            .collect::<Result<_>>()?;
+        let digits = if keys.is_empty() {
+            Vec::new()
         } else {
-            Ok([
-                ring.mod_down_then_automorphism(&body, Some(&parts[0]), element),
-                ring.mod_down_then_automorphism(&mask, None, element),
-            ])
+            self.decompose(&parts[1])
+        };
+        let mut rotated = Vec::with_capacity(keys.len());
+        if basis.special {
+            let turns: Vec<Turn> = keys
+                .iter()
+                .map(|(_, element)| Turn::new(ring, *element, vec![&parts[0]]))
+                .collect();
+            let keys: Vec<&KeySwitchKey> = keys.iter().map(|(key, _)| *key).collect();
+            rotated = KeySwitchKey::turned_products(&keys, &digits, &turns);
+        } else {
+            for chunk in keys.chunks(ROTATIONS_AT_ONCE) {
+                let (keys, elements): (Vec<_>, Vec<_>) = chunk.iter().copied().unzip();
+                let products = KeySwitchKey::products(&keys, &digits);
+                rotated.par_extend(products.into_par_iter().zip(elements).map(|([body, mask], element)| {
+                    [
+                        ring.mod_down_then_automorphism(&body, Some(&parts[0]), element),
+                        ring.mod_down_then_automorphism(&mask, None, element),
+                    ]
+                }));
+            }
         }
+        let mut rotated = rotated.into_iter();
+        let pairs = steps.iter().map(|step| match step {
+            0 if basis.special => Some(parts.each_ref().map(|part| {
+                let mut raised = Poly::zeros(ring, basis, Domain::Eval);
+                self.add_special_multiple(&mut raised, part);
+                raised
+            })),
+            0 => Some(parts.clone()),
+            _ => rotated.next(),
+        });
+        Ok(pairs.flatten().collect())
     }
 
     /// Adds to the groups' sums the products with the rotated inputs of a batch. All groups at once, so that the rotated inputs
@@ -369,74 +385,52 @@ impl Evaluator {
         Ok(())
     }
 
-    /// The group's sum, rotated by its giant step.
-    fn giant_step(&self, group: &mut Group, basis: Basis) -> Result<Partial> {
-        let sum = group.take_sum(basis);
-        self.rotate_partial(sum, group.diagonals[0].giant, basis.level())
-    }
-
     /// The sums of all groups of an output, rotated by their giant steps one after the other: from the farthest step of
     /// either direction towards zero, each time by one chain step.
     fn chained_giant_steps(&self, shape: &LinearTransform, groups: &mut [Group], basis: Basis) -> Result<Partial> {
-        let steps = shape.chain_steps();
-        let (mut forward, mut backward) = (Partial::default(), Partial::default());
-        let is_forward = |giant: usize| giant <= shape.slots() / 2;
-        for (chain, step) in [(&mut forward, steps[0]), (&mut backward, steps[1])] {
-            let farthest_first = groups.iter_mut().map(|group| (group.diagonals[0].giant, group));
-            let mut ordered: Vec<_> = farthest_first
-                .filter(|(giant, _)| *giant != 0 && is_forward(*giant) == (step == steps[0]))
-                .collect();
-            if step == steps[0] {
-                ordered.reverse();
-            }
-            let mut position = ordered.first().map_or(0, |(giant, _)| *giant);
-            for (giant, group) in ordered {
-                while position != giant {
-                    *chain = self.rotate_partial(std::mem::take(chain), step, basis.level())?;
-                    position = (position + shape.slots() - step) % shape.slots();
-                }
-                *chain = std::mem::take(chain).merge(group.take_sum(basis));
-            }
-            while position != 0 {
-                *chain = self.rotate_partial(std::mem::take(chain), step, basis.level())?;
-                position = (position + shape.slots() - step) % shape.slots();
+        let (slots, [forward, backward]) = (shape.slots(), shape.chain_steps());
+        let with_place = |group: &mut Group| (group.diagonals[0].giant, group.take_sum(basis));
+        let mut sums: BTreeMap<usize, Partial> = groups.iter_mut().map(with_place).collect();
+        let farthest = |range: RangeInclusive<usize>| sums.range(range).map(|(giant, _)| *giant);
+        let starts = [
+            (forward, farthest(1..=slots / 2).next_back()),
+            (backward, farthest(slots / 2 + 1..=slots).next()),
+        ];
+        for (step, start) in starts {
+            let mut giant = start.unwrap_or(0);
+            while giant != 0 {
+                let next = (giant + slots - step) % slots;
+                let (sum, onto) = (sums.remove(&giant), sums.remove(&next));
+                let rotated =
+                    self.rotate_partial(sum.unwrap_or_default(), step, basis.level(), onto.unwrap_or_default())?;
+                sums.insert(next, rotated);
+                giant = next;
             }
         }
-        let unrotated = groups.iter_mut().find(|group| group.diagonals[0].giant == 0);
-        let unrotated = unrotated.map_or_else(Partial::default, |group| group.take_sum(basis));
-        Ok(forward.merge(backward).merge(unrotated))
+        Ok(sums.remove(&0).unwrap_or_default())
     }
 
-    /// A partial output, rotated; whatever was not raised is afterwards.
-    fn rotate_partial(&self, partial: Partial, step: usize, level: usize) -> Result<Partial> {
+    /// A partial output, rotated and added to another; whatever was not raised is afterwards.
+    fn rotate_partial(&self, partial: Partial, step: usize, level: usize, onto: Partial) -> Result<Partial> {
         if step == 0 {
-            return Ok(partial);
+            return Ok(onto.merge(partial));
         }
         let ring = self.params().ring();
-        let (body, mask, is_raised) = match (partial.plain, partial.raised) {
-            (None, None) => return Ok(Partial::default()),
-            (Some([body, mask]), None) => (body, mask, false),
-            (plain, Some([mut body, mask])) => {
-                let mut mask = ring.mod_down(&mask);
-                if let Some([plain_body, plain_mask]) = plain {
-                    self.add_special_multiple(&mut body, &plain_body);
-                    mask.add_assign(&plain_mask);
-                }
-                (body, mask, true)
+        let (plain_body, raised_body, mask) = match (partial.plain, partial.raised) {
+            (None, None) => return Ok(onto),
+            (Some([body, mask]), None) => (Some(body), None, mask),
+            (None, Some([body, mask])) => (None, Some(body), ring.mod_down(&mask)),
+            (Some([plain_body, plain_mask]), Some([body, mask])) => {
+                let mask = ring.mod_down_and_add(&mask, &plain_mask);
+                (Some(plain_body), Some(body), mask)
             }
         };
         let key = self.keys().get(KeyPurpose::Rotate(step), level)?;
-        let [mut switched_body, switched_mask] = key.product_with_digits_of(self.params(), &mask);
-        if is_raised {
-            switched_body.add_assign(&body);
-        } else {
-            self.add_special_multiple(&mut switched_body, &body);
-        }
-        let element = self.params().rotation_element(step);
-        let raised = [switched_body, switched_mask].map(|part| part.automorphism(element));
+        let bodies = plain_body.iter().chain(&raised_body).collect();
+        let turn = Turn::new(ring, self.params().rotation_element(step), bodies);
         Ok(Partial {
-            plain: None,
-            raised: Some(raised),
+            raised: Some(key.turned_product_with_digits_of(self.params(), &mask, &turn, onto.raised)),
+            plain: onto.plain,
         })
     }
 

@@ -1,11 +1,12 @@
 //! Products: ciphertext by ciphertext (three parts, until relinearised) and by plaintext.
 
 use super::Evaluator;
-use super::evaluator::check_slots;
+use super::evaluator::{check_same_scale, check_slots};
+use super::scalar::scaled_integer;
 use crate::ckks::keys::KeyPurpose;
 use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
-use crate::ring::{Basis, Dividend, Poly};
+use crate::ring::{Basis, Combination, Dividend, Poly};
 
 impl Evaluator {
     /// a * b with three parts, at the product of the scales: relinearise and rescale when it suits.
@@ -21,7 +22,7 @@ impl Evaluator {
                 right: b.level(),
             });
         }
-        self.tensor(a, b, a.level())
+        self.tensor(a, b)
     }
 
     /// a * a: reads one operand.
@@ -29,7 +30,7 @@ impl Evaluator {
     /// # Errors
     /// As [`Evaluator::mul`].
     pub fn square(&self, a: &Ciphertext) -> Result<Ciphertext> {
-        self.tensor(a, a, a.level())
+        self.tensor(a, a)
     }
 
     /// a * b, relinearised and rescaled: from the canonical scale of a level to that of the next.
@@ -143,23 +144,49 @@ impl Evaluator {
         a.parts = self.params().ring().divide_each(dividends, level + 1, None).into();
     }
 
-    /// a * b over q_0..q_level; operands may be at higher levels, whose further limbs are not read.
-    pub(super) fn tensor(&self, a: &Ciphertext, b: &Ciphertext, level: usize) -> Result<Ciphertext> {
-        let scale = self.check_tensor(a, b, level)?;
-        let parts = Poly::tensor(Basis::q(level), pair(a), pair(b), None);
-        Ok(Ciphertext::computed(parts.into(), scale, a.slots()))
+    /// 2 a * a - 1 with three parts, at the square of the scale: the cosine of the doubled angle.
+    pub(crate) fn double_angle(&self, a: &Ciphertext) -> Result<Ciphertext> {
+        self.combine(&[[a, a]; 2], &[], -1.0, (a.level(), a.scale() * a.scale(), a.slots()))
     }
 
-    /// acc += a * b, for `acc` of three parts and operands at its level or above.
-    pub(super) fn accumulate_tensor(&self, acc: &mut Ciphertext, a: &Ciphertext, b: &Ciphertext) -> Result<()> {
-        let scale = self.check_tensor(a, b, acc.level())?;
-        super::evaluator::check_same_scale("accumulate_tensor", acc.scale(), scale)?;
-        acc.check_parts("accumulate_tensor", 3)?;
-        let basis = acc.basis();
-        if let Ok(sums) = <[Poly; 3]>::try_from(std::mem::take(&mut acc.parts)) {
-            acc.parts = Poly::tensor(basis, pair(a), pair(b), Some(sums)).into();
+    /// The sum of products, of ciphertexts times coefficients and of a constant, over q_0..q_level at `scale`, which is that of
+    /// every product to within rounding; operands may be at higher levels, whose further limbs are not read. What is multiplied
+    /// with a coefficient may have any scale: the coefficient makes up for it. Three parts if there are products.
+    pub(super) fn combine(
+        &self,
+        products: &[[&Ciphertext; 2]],
+        multiples: &[(&Ciphertext, f64)],
+        constant: f64,
+        (level, scale, slots): (usize, f64, usize),
+    ) -> Result<Ciphertext> {
+        for [a, b] in products {
+            check_same_scale("a sum of products", self.check_tensor(a, b, level)?, scale)?;
+            check_slots("a sum of products", a.slots(), slots)?;
         }
-        Ok(())
+        let multiple = |(x, coefficient): &(&'_ Ciphertext, f64)| {
+            let what = "a product with a constant";
+            check_slots(what, x.slots(), slots)?;
+            x.check_parts(what, 2)?;
+            self.check_level(what, x, level)?;
+            scaled_integer(what, *coefficient, scale / x.scale())
+        };
+        let multiples: Vec<_> = multiples
+            .iter()
+            .map(|term| Ok((pair(term.0), multiple(term)?)))
+            .collect::<Result<_>>()?;
+        let combination = Combination {
+            products: products.iter().map(|factors| factors.map(pair)).collect(),
+            multiples,
+            constant: scaled_integer("a sum", constant, scale)?,
+        };
+        let parts = combination.evaluate(self.params().ring(), Basis::q(level));
+        Ok(Ciphertext::computed(parts, scale, slots))
+    }
+
+    /// a * b over q_0..q_level.
+    fn tensor(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
+        let (level, scale) = (a.level(), a.scale() * b.scale());
+        self.combine(&[[a, b]], &[], 0.0, (level, scale, a.slots()))
     }
 
     fn check_tensor(&self, a: &Ciphertext, b: &Ciphertext, level: usize) -> Result<f64> {

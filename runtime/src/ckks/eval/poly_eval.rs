@@ -120,15 +120,16 @@ impl<'a> Powers<'a> {
         let evaluator = self.evaluator;
         let depth = power_depth(step.index);
         let level = self.ladder[depth - 1];
-        let mut product = evaluator.tensor(self.get(step.left), self.get(step.right), level)?;
-        if let Some(difference) = step.difference {
-            evaluator.double_in_place(&mut product);
-            if difference == 0 {
-                evaluator.add_scalar_in_place(&mut product, -1.0)?;
-            } else {
-                evaluator.accumulate_scaled(&mut product, self.get(difference), -1.0)?;
-            }
-        }
+        let factors = [self.get(step.left), self.get(step.right)];
+        let scale = factors[0].scale() * factors[1].scale();
+        // T_m = 2 T_l T_r - T_d
+        let (products, multiples, constant) = match step.difference {
+            None => (vec![factors], vec![], 0.0),
+            Some(0) => (vec![factors; 2], vec![], -1.0),
+            Some(difference) => (vec![factors; 2], vec![(self.get(difference), -1.0)], 0.0),
+        };
+        let target = (level, scale, self.input.slots());
+        let mut product = evaluator.combine(&products, &multiples, constant, target)?;
         evaluator.relinearize_rescale_to(&mut product, self.ladder[depth])?;
         Ok(product)
     }
@@ -146,22 +147,12 @@ impl<'a> Powers<'a> {
                 Ok((self.evaluate(&product.quotient, unscaled / giant.scale())?, giant))
             })
             .collect();
-        let mut products = products?.into_iter();
-        let mut result = match products.next() {
-            Some((quotient, giant)) => evaluator.tensor(&quotient, giant, level)?,
-            None => Ciphertext::zero(evaluator.params(), 2, level, unscaled, self.input.slots()),
-        };
-        // The product's scale differs from this by rounding in the last place only.
-        result.set_scale(unscaled);
-        for (quotient, giant) in products {
-            evaluator.accumulate_tensor(&mut result, &quotient, giant)?;
-        }
-        for (index, coefficient) in &sum.leaf.terms {
-            evaluator.accumulate_scaled(&mut result, self.get(*index), *coefficient)?;
-        }
-        if sum.leaf.constant != 0.0 {
-            evaluator.add_scalar_in_place(&mut result, sum.leaf.constant)?;
-        }
+        let products = products?;
+        let products: Vec<[&Ciphertext; 2]> = products.iter().map(|(quotient, giant)| [quotient, *giant]).collect();
+        let terms = sum.leaf.terms.iter();
+        let multiples: Vec<(&Ciphertext, f64)> = terms.map(|(index, c)| (self.get(*index), *c)).collect();
+        let target = (level, unscaled, self.input.slots());
+        let mut result = evaluator.combine(&products, &multiples, sum.leaf.constant, target)?;
         evaluator.relinearize_rescale_to(&mut result, result_level)?;
         result.set_scale(scale);
         Ok(result)

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::ring::{Dividend, Poly};
 
 /// Rotations whose raised products are in memory together.
-const ROTATIONS_AT_ONCE: usize = 4;
+pub(super) const ROTATIONS_AT_ONCE: usize = 4;
 
 impl Evaluator {
     /// out\[j\] = a\[(j + step) mod slots\].

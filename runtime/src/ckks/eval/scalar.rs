@@ -1,10 +1,8 @@
 //! Real constants: the same number in every slot is a constant polynomial, so no encoding is needed.
 
 use super::Evaluator;
-use super::evaluator::check_slots;
 use crate::ckks::Ciphertext;
 use crate::error::{Error, Result};
-use crate::ring::Poly;
 
 /// Largest log2 of a scaled constant: i128 with room for a sign.
 const MAX_CONSTANT_LOG2: f64 = 126.0;
@@ -70,49 +68,10 @@ impl Evaluator {
         product.each_part(|part| part.mul_integer(i128::from(factor)));
         product
     }
-
-    /// acc += coefficient * x, where x may be at a higher level and have any scale: the constant makes up for it.
-    ///
-    /// # Errors
-    /// [`Error::LevelMismatch`] for x at a lower level, [`Error::DegreeMismatch`] for x of higher degree,
-    /// [`Error::InvalidScale`], [`Error::SlotMismatch`].
-    pub fn accumulate_scaled(&self, acc: &mut Ciphertext, x: &Ciphertext, coefficient: f64) -> Result<()> {
-        let what = "accumulate_scaled";
-        check_slots(what, acc.slots(), x.slots())?;
-        if x.level() < acc.level() {
-            return Err(Error::LevelMismatch {
-                what,
-                left: acc.level(),
-                right: x.level(),
-            });
-        }
-        if x.parts.len() > acc.parts.len() {
-            return Err(Error::DegreeMismatch {
-                what,
-                expected: acc.parts.len(),
-                found: x.parts.len(),
-            });
-        }
-        let constant = scaled_integer(what, coefficient, acc.scale() / x.scale())?;
-        acc.seed = None;
-        let ring = self.params().ring();
-        let residues: Vec<u64> = (0..=acc.level())
-            .map(|prime| ring.modulus(prime).from_signed_wide(constant))
-            .collect();
-        for (acc, x) in acc.parts.iter_mut().zip(&x.parts) {
-            acc.add_mul_constants(x, &residues);
-        }
-        Ok(())
-    }
-
-    /// a += a.
-    pub(super) fn double_in_place(&self, a: &mut Ciphertext) {
-        a.each_part(|part: &mut Poly| part.mul_integer(2));
-    }
 }
 
 /// round(value * scale).
-fn scaled_integer(what: &'static str, value: f64, scale: f64) -> Result<i128> {
+pub(super) fn scaled_integer(what: &'static str, value: f64, scale: f64) -> Result<i128> {
     let product = value * scale;
     if product.is_finite() && product.abs() < MAX_CONSTANT_LOG2.exp2() {
         Ok(product.round_ties_even() as i128)

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::secret::{SecretKey, SecretPoly, encryption_of_zero};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
-use crate::ring::{Basis, KeyDigit, Poly, SecretRng, SeededPoly, products_with_keys};
+use crate::ring::{Basis, KeyDigit, Poly, SecretRng, SeededPoly, Turn, products_with_keys, turned_products_with_keys};
 
 /// A key that switches from one secret to another, at any level up to its own.
 pub struct KeySwitchKey {
@@ -68,24 +68,36 @@ impl KeySwitchKey {
         Ok(Self { seed, level, bodies })
     }
 
-    /// `sum_d digit_d * (b_d, a_d)` over q_0..q_l and the special primes, l the level of the digits.
-    pub(crate) fn product(&self, digits: &[Poly]) -> [Poly; 2] {
-        let [product] = Self::products(&[self], digits)
-            .try_into()
-            .unwrap_or_else(|_| unreachable!("one key has one product"));
-        product
-    }
-
-    /// [`KeySwitchKey::product`] for each of several keys, which read the digits from memory once.
+    /// `sum_d digit_d * (b_d, a_d)` over q_0..q_l and the special primes, l the level of the digits, for each of several keys: the
+    /// digits are read from memory once.
     pub(crate) fn products(keys: &[&Self], digits: &[Poly]) -> Vec<[Poly; 2]> {
         let keys: Vec<Vec<KeyDigit>> = keys.iter().map(|key| key.digits().collect()).collect();
         products_with_keys(digits, &keys)
     }
 
-    /// As [`KeySwitchKey::product`] for the digits of `c`, which are never all in memory.
+    /// [`KeySwitchKey::products`], each turned.
+    pub(crate) fn turned_products(keys: &[&Self], digits: &[Poly], turns: &[Turn]) -> Vec<[Poly; 2]> {
+        let keys: Vec<Vec<KeyDigit>> = keys.iter().map(|key| key.digits().collect()).collect();
+        turned_products_with_keys(digits, &keys, turns)
+    }
+
+    /// As [`KeySwitchKey::products`] of one key for the digits of `c`, which are never all in memory.
     pub(crate) fn product_with_digits_of(&self, params: &Parameters, c: &Poly) -> [Poly; 2] {
         let key: Vec<KeyDigit> = self.digits().collect();
         params.ring().key_products(c, params.digit_primes(), &key)
+    }
+
+    /// [`KeySwitchKey::product_with_digits_of`], turned and added to `onto` if there is one.
+    pub(crate) fn turned_product_with_digits_of(
+        &self,
+        params: &Parameters,
+        c: &Poly,
+        turn: &Turn,
+        onto: Option<[Poly; 2]>,
+    ) -> [Poly; 2] {
+        let key: Vec<KeyDigit> = self.digits().collect();
+        let ring = params.ring();
+        ring.turned_key_products(c, params.digit_primes(), &key, turn, onto)
     }
 
     fn digits(&self) -> impl Iterator<Item = KeyDigit<'_>> {
@@ -104,11 +116,7 @@ fn digit_mask(seed: &[u8; 32], digit: usize) -> SeededPoly {
 
 /// P modulo a ciphertext prime.
 pub(crate) fn special_modulus(params: &Parameters, prime: usize) -> u64 {
-    let modulus = params.ring().modulus(prime);
-    params
-        .p()
-        .iter()
-        .fold(1, |product, p| modulus.mul(product, modulus.reduce(*p)))
+    params.ring().special_modulus(prime)
 }
 
 impl SecretKey {

@@ -11,6 +11,7 @@ use std::arch::x86_64::{
 use std::ops::Range;
 
 use super::ConversionSource;
+use crate::ring::automorphism::BlockMove;
 use crate::ring::modulus::{Modulus, ShoupFactor};
 use crate::ring::simd::{
     LANES, Prime, Row, SUMMED_PRODUCTS, factor, load, load_few, madd_high, madd_low, mul_high, rows, rows_mut, splat,
@@ -152,31 +153,47 @@ pub(super) fn sub_from_then_mul_add_shoup(
     }
 }
 
-/// Block by block: columns become registers, each is permuted and put in its place, and the square is turned back. A gather
-/// of eight words costs more than the seven shuffles a row of this.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
-    let shifts = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 18, 21);
     let sources = rows(x).as_chunks::<LANES>().0;
     for (out, step) in rows_mut(out).as_chunks_mut::<LANES>().0.iter_mut().zip(table.blocks()) {
-        let source = &sources[step.block as usize];
-        let mut columns: [__m512i; LANES] = std::array::from_fn(|r| load(&source[r]));
-        transpose(&mut columns);
-        let mut turned = [[0; LANES]; LANES];
-        for (row, &column) in turned.iter_mut().zip(&columns) {
-            store(row, column);
-        }
-        let mut moved: [__m512i; LANES] = std::array::from_fn(|b| {
-            let column = step.columns[b];
-            // the permutation reads three bits a lane and ignores those above
-            let lanes = _mm512_srlv_epi64(splat(u64::from(column)), shifts);
-            _mm512_permutexvar_epi64(lanes, load(&turned[(column >> 24) as usize]))
-        });
-        transpose(&mut moved);
-        for (row, x) in out.iter_mut().zip(moved) {
+        for (row, x) in out.iter_mut().zip(permuted_block(sources, step)) {
             store(row, x);
         }
     }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable) {
+    let (prime, sources) = (Prime::new(m), rows(x).as_chunks::<LANES>().0);
+    for (acc, step) in rows_mut(acc).as_chunks_mut::<LANES>().0.iter_mut().zip(table.blocks()) {
+        for (row, x) in acc.iter_mut().zip(permuted_block(sources, step)) {
+            store(row, subtract_if_above(_mm512_add_epi64(load(row), x), prime.q));
+        }
+    }
+}
+
+/// The rows of one block: columns of its source become registers, each is permuted and put in its place, and the square is turned
+/// back. A gather of eight words costs more than the seven shuffles a row of this.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+fn permuted_block(sources: &[[Row; LANES]], step: &BlockMove) -> [__m512i; LANES] {
+    let shifts = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 18, 21);
+    let source = &sources[step.block as usize];
+    let mut columns: [__m512i; LANES] = std::array::from_fn(|r| load(&source[r]));
+    transpose(&mut columns);
+    let mut turned = [[0; LANES]; LANES];
+    for (row, &column) in turned.iter_mut().zip(&columns) {
+        store(row, column);
+    }
+    let mut moved: [__m512i; LANES] = std::array::from_fn(|b| {
+        let column = step.columns[b];
+        // the permutation reads three bits a lane and ignores those above
+        let lanes = _mm512_srlv_epi64(splat(u64::from(column)), shifts);
+        _mm512_permutexvar_epi64(lanes, load(&turned[(column >> 24) as usize]))
+    });
+    transpose(&mut moved);
+    moved
 }
 
 /// A limb by tiles.
@@ -291,5 +308,37 @@ pub(super) fn round_quotients(sources: &[ConversionSource], limbs: &[&[u64]], qu
             v = _mm512_add_pd(v, _mm512_mul_pd(y, _mm512_set1_pd(source.reciprocal)));
         }
         store(quotient, _mm512_cvttpd_epu64(v));
+    }
+}
+
+/// Partial sums of more than [`SUMMED_PRODUCTS`] products wait reduced in `out`.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>) {
+    let out = &mut out[columns.clone()];
+    let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
+    for (group, (rows, weights)) in rows
+        .chunks(SUMMED_PRODUCTS)
+        .zip(weights.chunks(SUMMED_PRODUCTS))
+        .enumerate()
+    {
+        let mut terms: [(&[[Row; TILE]], __m512i); SUMMED_PRODUCTS] = [(&[], zero); SUMMED_PRODUCTS];
+        for (term, (row, &weight)) in terms.iter_mut().zip(rows.iter().zip(weights)) {
+            *term = (tiles(&row[columns.clone()]), splat(weight));
+        }
+        let terms = &terms[..rows.len()];
+        for (i, out) in rows_mut(out).as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
+            let mut high = [zero; TILE];
+            let mut low = if group == 0 { [zero; TILE] } else { load_tile(out) };
+            for &(tiles, weight) in terms {
+                let x = load_tile(&tiles[i]);
+                for t in 0..TILE {
+                    high[t] = madd_high(high[t], x[t], weight);
+                    low[t] = madd_low(low[t], x[t], weight);
+                }
+            }
+            for t in 0..TILE {
+                store(&mut out[t], prime.reduce_wide(high[t], low[t], radix));
+            }
+        }
     }
 }

@@ -58,6 +58,8 @@ kernels! {
     fn sub_from_then_mul_add_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor, a: &[u64], v: ShoupFactor);
     /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
     fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable);
+    /// Ensures: `acc[i] = acc[i] + x[source[i]] (mod q)` for the table's permutation.
+    fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable);
     /// Requires: columns in whole blocks of 64.
     /// Ensures:  `out[o][i] = before + sum_d x[d][i] * y[d][o][i] (mod q)` for i in `columns`, where before is 0 if it `starts`,
     ///           else `out[o][i]`.
@@ -72,6 +74,9 @@ kernels! {
     /// Requires: `limbs[k]` below the modulus of source k.
     /// Ensures:  `quotients[i] = round(sum_k limbs[k][i] / b_k)`, each rounded and summed in double precision in this order.
     fn round_quotients(sources: &[ConversionSource], limbs: &[&[u64]], quotients: &mut [u64]);
+    /// Requires: rows below 2^50, as many as weights; weights in [0, q).
+    /// Ensures:  `out[i] = sum_k rows[k][i] * weights[k] (mod q)`, in [0, q), for i in `columns`.
+    fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>);
 }
 
 #[cfg(test)]

@@ -73,6 +73,12 @@ pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
     }
 }
 
+pub(super) fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable) {
+    for (acc, &i) in acc.iter_mut().zip(table.source()) {
+        *acc = m.add(*acc, x[i as usize]);
+    }
+}
+
 /// Why: up to 2^20 products below 2^100 stay below 2^120; [`Modulus::reduce_wide`] takes any u128.
 pub(super) fn inner_products<const OUTS: usize>(
     m: &Modulus,
@@ -98,5 +104,17 @@ pub(super) fn round_quotients(sources: &[ConversionSource], limbs: &[&[u64]], qu
     for (j, quotient) in quotients.iter_mut().enumerate() {
         let terms = sources.iter().zip(limbs);
         *quotient = terms.fold(0.5, |v, (source, limb)| v + limb[j] as f64 * source.reciprocal) as u64;
+    }
+}
+
+/// Why: as for the inner product.
+pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>) {
+    for j in columns {
+        let sum: u128 = rows
+            .iter()
+            .zip(weights)
+            .map(|(row, &w)| u128::from(row[j]) * u128::from(w))
+            .sum();
+        out[j] = m.reduce_wide(sum);
     }
 }

@@ -102,6 +102,11 @@ fn sums_of_products_match_wide_arithmetic() {
                 let factors: Vec<CompactLimb> = x_limbs.iter().map(|x| CompactLimb::dense(x)).collect();
                 let outs = [&mut first, &mut second].map(|out: &mut Vec<u64>| out.as_mut_slice());
                 inner_products(family, m, outs, &factors, &pairs, 0..N, true);
+                let weights: Vec<u64> = y.iter().map(|y| y[3]).collect();
+                let mut weighted = vec![0; N];
+                for columns in [0..64, 64..N] {
+                    weighted_sum(family, m, &mut weighted, &x_limbs, &weights, columns);
+                }
                 for i in 0..N {
                     let sum = |other: &dyn Fn(usize) -> u64| {
                         let terms = (0..terms as usize).map(|d| wide(x[d][i]) * wide(other(d)) % wide(q));
@@ -109,6 +114,7 @@ fn sums_of_products_match_wide_arithmetic() {
                     };
                     assert_eq!(first[i], sum(&|d| y[d][i]), "{family:?}, q = {q}, {terms} terms");
                     assert_eq!(second[i], sum(&|d| x[d][i]), "{family:?}, q = {q}, {terms} terms");
+                    assert_eq!(weighted[i], sum(&|d| weights[d]), "{family:?}, q = {q}, {terms} terms");
                 }
             }
         }
@@ -126,6 +132,12 @@ fn permutations_follow_the_table() {
                 permute(family, &mut out, &x, &table);
                 for (&found, &e) in out.iter().zip(&x) {
                     assert_eq!(found, e * g % (2 * n as u64));
+                }
+                let m = Modulus::new(find_ntt_primes(1, 20, 1, &[]).unwrap()[0]).unwrap();
+                let mut acc: Vec<u64> = (0..n as u64).map(|i| m.value() - 1 - i).collect();
+                add_permuted(family, &m, &mut acc, &x, &table);
+                for (i, (&found, &moved)) in (0..).zip(acc.iter().zip(&out)) {
+                    assert_eq!(found, (m.value() - 1 - i + moved) % m.value());
                 }
             }
         }
