@@ -1,7 +1,7 @@
 //! Cache-line aligned `u64` buffers and the pool that recycles them.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Mutex;
@@ -137,20 +137,55 @@ impl DerefMut for AlignedBuffer {
 
 /// Recycles buffers, so that a running program stops allocating once it has reached its steady state.
 ///
+/// Idle memory never exceeds the most that was in use at once: beyond that, what waited longest goes back to the system. So a
+/// program holds at most twice what it needs, whatever sizes it goes through.
+///
 /// A taken buffer holds what its last user left: callers overwrite it. Whoever keeps secrets in a buffer zeroises it first.
 #[derive(Default)]
 pub struct BufferPool {
-    /// Idle buffers by capacity.
-    free: Mutex<BTreeMap<usize, Vec<AlignedBuffer>>>,
+    state: Mutex<PoolState>,
+}
+
+#[derive(Default)]
+struct PoolState {
+    /// Idle buffers by capacity, each with the number of its return, the latest last.
+    free: BTreeMap<usize, VecDeque<(u64, AlignedBuffer)>>,
+    /// Words idle, in use, and in use at most so far.
+    idle: usize,
+    used: usize,
+    peak: usize,
+    /// Buffers given back so far.
+    returns: u64,
+}
+
+impl PoolState {
+    /// The smallest idle buffer of at least `len` words that is at most twice too large.
+    fn fitting(&mut self, len: usize) -> Option<AlignedBuffer> {
+        let mut sizes = self.free.range_mut(len..=2 * len);
+        let (_, buffer) = sizes.find_map(|(_, buffers)| buffers.pop_back())?;
+        self.idle -= buffer.capacity;
+        Some(buffer)
+    }
+
+    /// The idle buffer that waited longest.
+    fn oldest(&mut self) -> Option<AlignedBuffer> {
+        let waiting = self.free.values_mut().filter(|buffers| !buffers.is_empty());
+        let oldest = waiting.min_by_key(|buffers| buffers.front().map(|(number, _)| *number))?;
+        let (_, buffer) = oldest.pop_front()?;
+        self.idle -= buffer.capacity;
+        Some(buffer)
+    }
 }
 
 impl BufferPool {
     /// A buffer of `len` words (at least one) with unspecified (initialised) content: the smallest idle one that is large
     /// enough and at most twice too large, so that levels share memory, or a new one.
     pub fn take(&self, len: usize) -> AlignedBuffer {
-        let mut free = self.lock();
-        let fitting = free.range_mut(len..=2 * len).find_map(|(_, buffers)| buffers.pop());
-        drop(free);
+        let mut state = self.lock();
+        let fitting = state.fitting(len);
+        state.used += fitting.as_ref().map_or(len, |buffer| buffer.capacity);
+        state.peak = state.peak.max(state.used);
+        drop(state);
         match fitting {
             Some(mut buffer) => {
                 buffer.len = len;
@@ -162,25 +197,38 @@ impl BufferPool {
 
     /// Gives a buffer back.
     pub fn give(&self, buffer: AlignedBuffer) {
-        self.lock().entry(buffer.capacity).or_default().push(buffer);
+        let mut state = self.lock();
+        let (words, number) = (buffer.capacity, state.returns);
+        state.returns += 1;
+        state.used = state.used.saturating_sub(words);
+        state.idle += words;
+        state.free.entry(words).or_default().push_back((number, buffer));
+        let mut surplus = Vec::new();
+        while state.idle > state.peak {
+            surplus.extend(state.oldest());
+        }
+        // returned to the system when others can go on
+        drop(state);
+        drop(surplus);
     }
 
     /// Bytes held for later use.
     pub fn idle_bytes(&self) -> usize {
-        self.lock()
-            .iter()
-            .map(|(capacity, free)| capacity * size_of::<u64>() * free.len())
-            .sum()
+        self.lock().idle * size_of::<u64>()
     }
 
     /// Returns all idle memory to the system.
     pub fn trim(&self) {
-        self.lock().clear();
+        let mut state = self.lock();
+        state.idle = 0;
+        let free = std::mem::take(&mut state.free);
+        drop(state);
+        drop(free);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Vec<AlignedBuffer>>> {
-        // A panic while the lock is held cannot leave the map half changed: every critical section is one map call.
-        self.free.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, PoolState> {
+        // A panic while the lock is held would leave counts that are off at worst: no critical section runs foreign code.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -208,6 +256,27 @@ mod tests {
         assert_eq!((again.as_ptr() as usize, again[0], again[999]), (address, 1, 7));
         pool.give(again);
         pool.trim();
+        assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn idle_memory_stays_below_the_most_in_use() {
+        let pool = BufferPool::default();
+        // three at once, then sizes that no idle buffer fits
+        let three = [(); 3].map(|()| pool.take(100));
+        three.into_iter().for_each(|buffer| pool.give(buffer));
+        assert_eq!(pool.idle_bytes(), 2400);
+        for len in [250, 30, 7, 120] {
+            let buffer = pool.take(len);
+            pool.give(buffer);
+            assert!(
+                pool.idle_bytes() <= 2400,
+                "{} bytes after {len} words",
+                pool.idle_bytes()
+            );
+        }
+        // the last sizes are still there
+        assert_eq!([7, 30, 120].map(|len| pool.take(len).capacity), [7, 30, 120]);
         assert_eq!(pool.idle_bytes(), 0);
     }
 

@@ -10,8 +10,11 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::rows::{Rows, SourceLimb, Sources, balanced_groups, columns_of, limbs_per_group};
+use super::rows::{Rows, SourceLimb, Sources, balanced_groups, limbs_per_group};
 use super::{Basis, Domain, Poly, RingContext, kernels};
+
+/// Limbs of a quotient worked on together: two of 2^16 words are what the second-level cache holds.
+const LIMBS_PER_GROUP: usize = 2;
 
 /// A polynomial to divide.
 #[derive(Clone, Copy)]
@@ -71,8 +74,7 @@ impl RingContext {
     }
 
     /// Divides each x, plus `P * addend` where there is one, by the product of all limbs from `kept` on, with rounding; then
-    /// `X -> X^galois_element` if it is given, with the permutation on the way to memory. The dividends have the same basis; primes
-    /// are taken one after the other for all of them, so that tables are read once.
+    /// `X -> X^galois_element` if it is given, with the permutation on the way to memory. The dividends have the same basis.
     pub fn divide_each<const COUNT: usize>(
         self: &Arc<Self>,
         dividends: [Dividend; COUNT],
@@ -105,40 +107,28 @@ impl RingContext {
         let sources = Sources::new(self, conversions.collect());
         let sources: Vec<_> = (0..COUNT).map(|i| sources.of(i)).collect();
 
-        // `work[i]` has the limbs of dividend i; `done` gets each with its dividend and place
-        let divide = |limbs: &[usize], work: &mut [Vec<&mut [u64]>], done: &mut dyn FnMut(usize, usize, &[u64])| {
-            for (source, work) in sources.iter().zip(work.iter_mut()) {
-                let outs = limbs.iter().zip(work).map(|(&limb, out)| (limb, limb, &mut **out));
-                source.start(&mut outs.collect::<Vec<_>>());
-            }
-            for (position, &limb) in limbs.iter().enumerate() {
-                let (m, inverse) = (self.modulus(limb), converter.product_inverse(limb));
+        // some limbs of dividend i; `done` gets each with its place among them
+        let divide = |i: usize, limbs: &[usize], work: &mut [&mut [u64]], done: &mut dyn FnMut(usize, &[u64])| {
+            let outs = limbs.iter().zip(work.iter_mut());
+            let outs = outs.map(|(&limb, out)| (limb, limb, &mut **out));
+            sources[i].start(&mut outs.collect::<Vec<_>>());
+            let Dividend { x, addend } = dividends[i];
+            for (position, (&limb, out)) in limbs.iter().zip(work).enumerate() {
+                let (table, inverse) = (self.table(limb), converter.product_inverse(limb));
+                let m = table.modulus();
                 let weight = m.shoup(m.mul(self.special_modulus(limb), inverse.value));
-                let mut parts: Vec<&mut [u64]> = work.iter_mut().map(|work| &mut *work[position]).collect();
-                let others = dividends.iter().map(|Dividend { x, .. }| x.limb(limb));
-                let addends = dividends.iter().filter_map(|Dividend { addend, .. }| *addend);
-                let others: Vec<&[u64]> = others.chain(addends.map(|addend| addend.limb_of_prime(limb))).collect();
-                self.table(limb)
-                    .finish_forward(&mut parts, self.table(limb).leaf(), &others, |parts, place| {
-                        for (Dividend { x, addend }, values) in dividends.iter().zip(parts) {
-                            let (values, x) = (&mut values[place.clone()], &x.limb(limb)[place.clone()]);
-                            match addend.map(|addend| &addend.limb_of_prime(limb)[place.clone()]) {
-                                None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, x, inverse),
-                                Some(addend) => kernels::sub_from_then_mul_add_shoup(
-                                    self.backend(),
-                                    m,
-                                    values,
-                                    x,
-                                    inverse,
-                                    addend,
-                                    weight,
-                                ),
-                            }
+                let (x, addend) = (x.limb(limb), addend.map(|addend| addend.limb_of_prime(limb)));
+                let with: Vec<&[u64]> = std::iter::once(x).chain(addend).collect();
+                table.finish_forward(&mut [&mut **out], table.leaf(), &with, |out, place| {
+                    let (values, x) = (&mut out[0][place.clone()], &x[place.clone()]);
+                    match addend.map(|addend| &addend[place]) {
+                        None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, x, inverse),
+                        Some(a) => {
+                            kernels::sub_from_then_mul_add_shoup(self.backend(), m, values, x, inverse, a, weight)
                         }
-                    });
-                for (i, work) in work.iter().enumerate() {
-                    done(i, position, work[position]);
-                }
+                    }
+                });
+                done(position, out);
             }
         };
         let basis = Basis {
@@ -147,24 +137,22 @@ impl RingContext {
         };
         let table = galois_element.map(|element| self.automorphism(element));
         let mut outs: [Poly; COUNT] = std::array::from_fn(|_| Poly::uninit(self, basis, Domain::Eval));
-        let limbs = columns_of(outs.iter_mut().map(|out| out.limbs_mut()));
-        let run = |group: Vec<(usize, Vec<&mut [u64]>)>| {
-            let (limbs, outs): (Vec<usize>, Vec<_>) = group.into_iter().unzip();
-            let mut outs = columns_of(outs.into_iter().map(Vec::into_iter));
+        let group = limbs_per_group(divided.len()).min(LIMBS_PER_GROUP);
+        let tasks = outs.iter_mut().enumerate().flat_map(|(i, out)| {
+            let groups = balanced_groups(out.limbs_mut().enumerate().collect(), group);
+            groups.into_iter().map(move |group| (i, group))
+        });
+        tasks.collect::<Vec<_>>().into_par_iter().for_each(|(i, group)| {
+            let (limbs, mut outs): (Vec<usize>, Vec<&mut [u64]>) = group.into_iter().unzip();
             let Some(table) = &table else {
-                return divide(&limbs, &mut outs, &mut |_, _, _| {});
+                return divide(i, &limbs, &mut outs, &mut |_, _| {});
             };
-            let mut scratch = Rows::take(self, COUNT * limbs.len());
-            let mut rows = scratch.iter_mut();
-            let mut work: Vec<Vec<&mut [u64]>> =
-                (0..COUNT).map(|_| rows.by_ref().take(limbs.len()).collect()).collect();
-            divide(&limbs, &mut work, &mut |i, position, values| {
-                kernels::permute(self.backend(), outs[i][position], values, table);
+            let mut scratch = Rows::take(self, limbs.len());
+            let mut work: Vec<&mut [u64]> = scratch.iter_mut().collect();
+            divide(i, &limbs, &mut work, &mut |position, values| {
+                kernels::permute(self.backend(), outs[position], values, table);
             });
-        };
-        balanced_groups(limbs.into_iter().enumerate().collect(), limbs_per_group(divided.len()))
-            .into_par_iter()
-            .for_each(run);
+        });
         outs
     }
 }

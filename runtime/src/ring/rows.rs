@@ -213,19 +213,17 @@ pub(super) fn columns_of<T>(rows: impl Iterator<Item = impl Iterator<Item = T>>)
     columns
 }
 
-/// Splits items into groups of at most `largest`, their count a multiple of the threads' and their sizes differing by one at most.
+/// Splits items into groups of at most `largest`, their count a multiple of the threads', their sizes differing by one at most and
+/// the larger ones spread evenly.
 pub(super) fn balanced_groups<T>(items: Vec<T>, largest: usize) -> Vec<Vec<T>> {
-    let threads = rayon::current_num_threads();
-    let count = items
-        .len()
-        .div_ceil(largest)
-        .next_multiple_of(threads)
-        .min(items.len())
-        .max(1);
-    let (each, larger) = (items.len() / count, items.len() % count);
+    let (total, threads) = (items.len(), rayon::current_num_threads());
+    let count = total.div_ceil(largest).next_multiple_of(threads).min(total).max(1);
     let mut items = items.into_iter();
     (0..count)
-        .map(|group| items.by_ref().take(each + usize::from(group < larger)).collect())
+        .map(|group| {
+            let size = (group + 1) * total / count - group * total / count;
+            items.by_ref().take(size).collect()
+        })
         .collect()
 }
 
