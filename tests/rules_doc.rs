@@ -109,7 +109,7 @@ fn figures(cx: &PassCx, graph: &AnyGraph, without: Option<&str>) -> (Figures, Ap
     let AnyGraph::Ckks(graph) = result.expect("it is lowered") else {
         unreachable!("lower_to_ckks yields ckks");
     };
-    let workload = Workload::new(&graph, None).expect("the work is known");
+    let workload = Workload::new(&graph, None, &cx.memo).expect("the work is known");
     let keys = KeyPlan::new(&graph, &workload, None).expect("the keys are known");
     let depth = workload.max_level;
     let prediction = predict(&workload, &keys, &parameters(depth), &CostTable::default());

@@ -138,7 +138,7 @@ fn a_matrix_is_applied_through_its_plan() {
     let model = NoiseModel::new(&spec()).expect("sane");
     let least = model.rescale(SLOTS).sqrt();
     let found = rms(&graph);
-    assert!((least..4.0 * least).contains(&found), "{found:e} {least:e}");
+    assert!((0.95 * least..4.0 * least).contains(&found), "{found:e} {least:e}");
 
     let y = push(&mut truncated, transform((0..7).collect()));
     let y = push(&mut truncated, CkksOp::Rescale { x: y });

@@ -6,6 +6,7 @@
 
 pub mod bsgs;
 mod error;
+mod memo;
 mod options;
 mod pass;
 
@@ -35,5 +36,6 @@ pub mod parameters;
 pub mod pipeline;
 
 pub use error::PassError;
+pub use memo::Memo;
 pub use options::{Batch, CompileOptions, Target};
 pub use pass::{PassCx, Stats};

@@ -1,6 +1,7 @@
 //! What every pass receives and reports.
 
 use crate::cost_model::CostTable;
+use crate::memo::Memo;
 use crate::options::CompileOptions;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ pub struct PassCx {
     pub samples: Vec<Vec<f64>>,
     /// Prices that plans are chosen and predictions made by.
     pub cost_table: CostTable,
+    /// What passes found out that later ones need again; empty at the start of a compilation.
+    pub memo: Memo,
 }
 
 /// Counts that a pass writes, by name; names are snake_case and sorted in reports.

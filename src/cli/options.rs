@@ -148,6 +148,7 @@ impl CompileArgs {
             options,
             samples,
             cost_table: self.prices()?,
+            ..PassCx::default()
         };
         Ok((cx, calibration))
     }

@@ -7,7 +7,7 @@ use aphelion_backends::cpu::{self, PlanInfo};
 use aphelion_ir::nn::{Nn, NnOp};
 use aphelion_ir::slot::Slot;
 use aphelion_ir::{Graph, Node, Origin};
-use aphelion_passes::parameters::{bootstrap_plan, precision_by_origin, security};
+use aphelion_passes::parameters::{assess, bootstrap_plan, security};
 use aphelion_passes::pipeline::{self, AnyGraph, COMPILE, PassManager, PassReport};
 use aphelion_passes::{PassCx, Target};
 use aphelion_runtime::plan::{Plan, Report, ValueReport};
@@ -64,7 +64,7 @@ pub fn compile(
             Target::DEFAULT_BITS
         ));
     }
-    let values = placed_values(&compiled.slot, &precision_by_origin(cx, &compiled.ckks)?);
+    let values = placed_values(&compiled.slot, &assess(cx, &compiled.ckks)?.by_origin);
     let spec = compiled.ckks.attrs.parameters.as_ref();
     let bootstrap = spec
         .map(|spec| bootstrap_plan(spec, security(cx)))

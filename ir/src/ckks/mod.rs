@@ -8,13 +8,14 @@
 //!
 //! Invariant: values that are added have equal levels and scale powers.
 
+mod gaussian;
 mod infer;
 mod interp;
 mod noise;
 mod ops;
 
 pub use crate::parameters::{BootstrapSpec, ParameterSpec, Secret};
-pub use interp::{Interpreter, Noise, RunResult};
+pub use interp::{Interpreter, Noise, RunResult, Watch};
 pub use noise::NoiseModel;
 pub use ops::{Bsgs, CkksOp};
 

@@ -9,7 +9,6 @@
 //! encryption", SAC 2023 (average-case variances); Kim, Papadimitriou, Polyakov, CT-RSA 2022 (hybrid key switching).
 
 use super::ParameterSpec;
-use std::f64::consts::TAU;
 
 /// Standard deviation of the error of an encryption (homomorphicencryption.org standard).
 const ERROR_SIGMA: f64 = 3.2;
@@ -121,43 +120,6 @@ impl NoiseModel {
     }
 }
 
-/// Reproducible Gaussian samples: a BLAKE3 output stream through the Box-Muller transform.
-pub(super) struct Gaussian {
-    stream: blake3::OutputReader,
-    spare: Option<f64>,
-}
-
-impl Gaussian {
-    /// The stream number `stream` of `seed`.
-    pub(super) fn new(seed: u64, stream: u64) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&seed.to_le_bytes());
-        hasher.update(&stream.to_le_bytes());
-        Gaussian {
-            stream: hasher.finalize_xof(),
-            spare: None,
-        }
-    }
-
-    /// A sample of mean 0 and variance 1.
-    pub(super) fn sample(&mut self) -> f64 {
-        if let Some(spare) = self.spare.take() {
-            return spare;
-        }
-        let radius = (-2.0 * self.uniform().ln()).sqrt();
-        let angle = TAU * self.uniform();
-        self.spare = Some(radius * angle.sin());
-        radius * angle.cos()
-    }
-
-    /// Uniform in (0, 1].
-    fn uniform(&mut self) -> f64 {
-        let mut bytes = [0; 8];
-        self.stream.fill(&mut bytes);
-        ((u64::from_le_bytes(bytes) >> 11) + 1) as f64 * (-53f64).exp2()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,16 +164,5 @@ mod tests {
         .expect("sane");
         assert!(NoiseModel::new(&ParameterSpec { dnum: 6, ..spec() }).is_err());
         assert!(tight.key_switch(4096, 4, 1) > 4.0 * model.key_switch(4096, 4, 1));
-    }
-
-    #[test]
-    fn gaussian_has_mean_zero_and_variance_one() {
-        let mut source = Gaussian::new(1, 2);
-        let samples: Vec<f64> = (0..40_000).map(|_| source.sample()).collect();
-        let mean = samples.iter().sum::<f64>() / samples.len() as f64;
-        let variance = samples.iter().map(|x| x * x).sum::<f64>() / samples.len() as f64;
-        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03, "{mean} {variance}");
-        assert_eq!(Gaussian::new(1, 2).sample(), samples[0]);
-        assert_ne!(Gaussian::new(2, 2).sample(), samples[0]);
     }
 }

@@ -12,7 +12,7 @@ mod layout;
 mod linear_map;
 mod ops;
 mod packing;
-mod placement;
+pub(crate) mod placement;
 mod polynomial;
 
 pub use diagonal_set::DiagonalSet;

@@ -11,7 +11,7 @@ use crate::origin::Origin;
 
 /// Whether the placement knows what to do with a fold: its steps double, from a power of two not below the output's
 /// period, and end within the slots.
-pub(super) fn check_fold(fold: &[usize], output: &Layout) -> Result<(), String> {
+pub(crate) fn check_fold(fold: &[usize], output: &Layout) -> Result<(), String> {
     let doubles = fold.windows(2).all(|pair| pair[1] / 2 == pair[0]);
     let is_first_ok = fold
         .first()
@@ -27,23 +27,23 @@ pub(super) fn check_fold(fold: &[usize], output: &Layout) -> Result<(), String> 
 }
 
 /// The moduli of a placement; all are powers of two.
-pub(super) struct Frame {
-    pub(super) in_period: usize,
-    pub(super) in_cts: usize,
-    pub(super) out_period: usize,
-    pub(super) out_cts: usize,
+pub(crate) struct Frame {
+    pub(crate) in_period: usize,
+    pub(crate) in_cts: usize,
+    pub(crate) out_period: usize,
+    pub(crate) out_cts: usize,
     /// q: the fold's first step.
-    pub(super) step: usize,
+    pub(crate) step: usize,
     /// F: twice the fold's last step.
-    pub(super) block: usize,
+    pub(crate) block: usize,
     /// Period of the matrix's values.
-    pub(super) period: usize,
-    pub(super) rotation_period: usize,
+    pub(crate) period: usize,
+    pub(crate) rotation_period: usize,
 }
 
 impl Frame {
     /// For a map of these shapes.
-    pub(super) fn new(
+    pub(crate) fn new(
         shapes: (&[usize], &[usize]),
         input: &Layout,
         output: &Layout,
@@ -81,15 +81,15 @@ impl Frame {
     }
 
     /// Whether the values of a diagonal move with the rotation when that changes by a multiple of its period.
-    pub(super) fn follows_rotation(&self) -> bool {
+    pub(crate) fn follows_rotation(&self) -> bool {
         self.rotation_period < self.in_period
     }
 
-    pub(super) fn n_positions(&self) -> usize {
+    pub(crate) fn n_positions(&self) -> usize {
         self.out_cts * self.in_cts * self.rotation_period
     }
 
-    pub(super) fn key(&self, position: usize) -> DiagonalKey {
+    pub(crate) fn key(&self, position: usize) -> DiagonalKey {
         let pair = position / self.rotation_period;
         DiagonalKey {
             out_ct: pair / self.in_cts,
@@ -101,7 +101,7 @@ impl Frame {
     /// Calls `visit(position of the diagonal, slot)` for every product of the element at address `from` of the input in
     /// the element at address `to` of the output.
     #[inline]
-    pub(super) fn visit(&self, to: u32, from: u32, mut visit: impl FnMut(usize, usize)) {
+    pub(crate) fn visit(&self, to: u32, from: u32, mut visit: impl FnMut(usize, usize)) {
         let (to, from) = (to as usize, from as usize);
         let (out_ct, to) = (to / self.out_period, to & (self.out_period - 1));
         let (in_ct, from) = (from / self.in_period, from & (self.in_period - 1));

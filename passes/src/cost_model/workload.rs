@@ -2,9 +2,9 @@
 
 use super::bootstrap::{BootstrapKind, BootstrapWork, Bootstraps};
 use super::limb_ops::{Costs, LimbOps, Plaintexts, TransformSize};
-use crate::PassError;
+use crate::{Memo, PassError};
 use aphelion_ir::ckks::{Ckks, CkksOp};
-use aphelion_ir::slot::{Basis, DiagonalSet, Polynomial};
+use aphelion_ir::slot::{Basis, Polynomial};
 use aphelion_ir::{Graph, Node, Op, ValueId};
 use aphelion_runtime::ckks::linear::{DiagonalIdx, LinearTransform};
 use aphelion_runtime::ckks::polynomial as runtime;
@@ -100,12 +100,12 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The work of `graph`. Reads every matrix of a linear transform: O(non-zeros).
+    /// The work of `graph`. Reads every matrix of a linear transform that `memo` does not know: O(non-zeros).
     ///
     /// # Errors
     /// When a constant cannot be read, a plan does not reach a diagonal of its matrix, or there is a bootstrap and no
     /// `bootstraps` to plan it.
-    pub fn new(graph: &Graph<Ckks>, bootstraps: Option<&Bootstraps<'_>>) -> Result<Self, PassError> {
+    pub fn new(graph: &Graph<Ckks>, bootstraps: Option<&Bootstraps<'_>>, memo: &Memo) -> Result<Self, PassError> {
         let users = graph.users();
         let only_user = |id: ValueId| match users[id.index()].as_slice() {
             [user] => Some(graph.op(*user)),
@@ -124,7 +124,7 @@ impl Workload {
                     })?;
                     Work::Bootstrap(bootstraps.work(periods[value.index()], node.ty.cts)?)
                 }
-                _ => work(graph, node, rescaled_at_once, &items)?,
+                _ => work(graph, node, rescaled_at_once, &items, memo)?,
             };
             let level = match &node.op {
                 CkksOp::Rescale { x } => graph.ty(*x).level,
@@ -232,6 +232,7 @@ fn work(
     node: &Node<Ckks>,
     rescaled_at_once: bool,
     before: &[WorkItem],
+    memo: &Memo,
 ) -> Result<Work, PassError> {
     let parts = node.ty.degree + 1;
     Ok(match &node.op {
@@ -252,7 +253,7 @@ fn work(
         CkksOp::DropLevel { .. } => Work::DropLevel,
         CkksOp::Rotate { .. } => Work::Rotate,
         CkksOp::LinearTransform { .. } => {
-            let shape = transform_shape(graph, node)?;
+            let shape = transform_shape(graph, node, memo)?;
             let size = TransformSize::of(&shape);
             Work::Linear(shape, size)
         }
@@ -314,14 +315,14 @@ fn period(node: &Node<Ckks>, before: &[usize]) -> usize {
 }
 
 /// The runtime's shape of a linear transform, without its rotate-and-sum.
-fn transform_shape(graph: &Graph<Ckks>, node: &Node<Ckks>) -> Result<LinearTransform, PassError> {
+fn transform_shape(graph: &Graph<Ckks>, node: &Node<Ckks>, memo: &Memo) -> Result<LinearTransform, PassError> {
     let CkksOp::LinearTransform {
         kernel, input, bsgs, ..
     } = &node.op
     else {
         unreachable!("called for linear transforms");
     };
-    let set = DiagonalSet::of_kernel(kernel, input, &graph.constants)?;
+    let set = memo.diagonals(kernel, input, &graph.constants)?;
     let mut diagonals = Vec::with_capacity(set.keys.len());
     for key in &set.keys {
         let Some((baby, giant)) = bsgs.split(key.rotation, set.rotation_period) else {

@@ -31,7 +31,7 @@ use crate::cost_model::{CostTable, Costs};
 use crate::{PassCx, PassError, Stats};
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Bsgs, Ckks, CkksOp, ParameterSpec, Secret};
-use aphelion_ir::slot::{DiagonalSet, Kernel, Layout, Slot};
+use aphelion_ir::slot::{Kernel, Layout, Slot};
 
 /// Runs the pass.
 ///
@@ -47,7 +47,7 @@ pub fn run(cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Ckks>, Stats), Pass
     let max_level = needed.iter().flatten().copied().max().unwrap_or(0);
     let prices = plan_prices(graph.attrs.parameters.as_ref(), max_level, &cx.cost_table);
     let plan = |kernel: &Kernel, input: &Layout, level: u32| -> Result<Bsgs, PassError> {
-        let set = DiagonalSet::of_kernel(kernel, input, &graph.constants)?;
+        let set = cx.memo.diagonals(kernel, input, &graph.constants)?;
         Ok(bsgs::choose(&set, &prices(level)).bsgs)
     };
     let lowered = emit::Emitter::new(&graph, &needed, &plan).run()?;

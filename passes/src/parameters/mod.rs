@@ -15,8 +15,7 @@ mod precision;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use precision::Precision;
-pub use precision::precision_by_origin;
+pub use precision::{Assessment, assess};
 
 use crate::cost_model::{Bootstraps, Prediction, ShapeCache, Workload, predict};
 use crate::keys::KeyPlan;
@@ -44,7 +43,7 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
         let stats = stats_of_chosen(cx, &graph)?;
         return Ok((graph, stats));
     }
-    let workload = Workload::new(&graph, None)?;
+    let workload = Workload::new(&graph, None, &cx.memo)?;
     let keys = KeyPlan::new(&graph, &workload, None)?;
     let request = candidates::Request {
         levels: workload.max_level,
@@ -78,13 +77,14 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
         if refused.iter().any(is_noisier) {
             continue;
         }
-        let bits = precision.bits(&spec)?;
-        if let Some(bits) = bits.filter(|bits| *bits >= needed_bits) {
+        let assessment = precision.assess(&spec)?;
+        if let Some(bits) = assessment.bits.filter(|bits| *bits >= needed_bits) {
             let stats = stats(cx, &workload, &keys, &spec, &prediction, bits)?;
             graph.attrs.parameters = Some(spec);
+            cx.memo.remember(&graph, &cx.samples, &assessment);
             return Ok((graph, stats));
         }
-        best_bits = best_bits.max(bits.unwrap_or(f64::NEG_INFINITY));
+        best_bits = best_bits.max(assessment.bits.unwrap_or(f64::NEG_INFINITY));
         refused.push(spec);
     }
     Err(PassError::Infeasible(if best_bits.is_finite() {
@@ -121,11 +121,10 @@ fn stats_of_chosen(cx: &PassCx, graph: &Graph<Ckks>) -> Result<Stats, PassError>
     let chain = bootstrap_plan(spec, security(cx))?;
     let shapes = ShapeCache::default();
     let bootstraps = chain.as_ref().map(|chain| Bootstraps::new(chain, &shapes));
-    let workload = Workload::new(graph, bootstraps.as_ref())?;
+    let workload = Workload::new(graph, bootstraps.as_ref(), &cx.memo)?;
     let keys = KeyPlan::new(graph, &workload, bootstraps.as_ref())?;
     let prediction = predict(&workload, &keys, spec, &cx.cost_table);
-    let bits = precision::Precision::new(cx, graph)?.bits(spec)?;
-    let bits = bits.ok_or_else(|| {
+    let bits = assess(cx, graph)?.bits.ok_or_else(|| {
         let message = "a value is too large for its modulus or a bootstrap: widen the calibrated ranges";
         PassError::Infeasible(message.into())
     })?;

@@ -2,7 +2,7 @@
 
 use crate::{PassCx, PassError};
 use aphelion_ir::ckks::{Ckks, CkksOp, Interpreter, Noise, ParameterSpec};
-use aphelion_ir::{Graph, Origin};
+use aphelion_ir::{Graph, IrError, Origin, ValueId};
 use std::collections::BTreeMap;
 
 /// Samples that are run, spread evenly over all that there are: the largest error and the largest result of a few differ
@@ -17,12 +17,22 @@ const LARGE_PROGRAM: usize = 1 << 22;
 /// Samples of such a program.
 const MAX_SAMPLES_OF_LARGE: usize = 2;
 
-/// A program with its exact results on some samples.
+/// How precise a program is under given parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// Precision of the results in bits: -log2 of the largest error relative to the largest result, over all samples that
+    /// were run. `None` when a value does not fit its modulus or a bootstrap.
+    pub bits: Option<f64>,
+    /// The same for what every place in the model yields, on the first sample. Places whose values are exact, or zero, are
+    /// left out.
+    pub by_origin: BTreeMap<Origin, f64>,
+}
+
+/// A program ready to be run on some samples.
 pub(crate) struct Precision<'a> {
+    graph: &'a Graph<Ckks>,
     interpreter: Interpreter<'a>,
     inputs: Vec<Inputs>,
-    /// Exact results by sample, all of them in a row; none before the first noisy run.
-    exact: Vec<Vec<f64>>,
 }
 
 impl<'a> Precision<'a> {
@@ -37,72 +47,72 @@ impl<'a> Precision<'a> {
             inputs.truncate(MAX_SAMPLES_OF_LARGE);
         }
         Ok(Precision {
+            graph,
             interpreter: Interpreter::new(graph)?,
             inputs,
-            exact: Vec::new(),
         })
     }
 
-    /// Precision of the results under `spec` in bits: -log2 of the largest error relative to the largest result, over
-    /// all samples. `None` when a value does not fit its modulus or a bootstrap.
+    /// Runs all samples exactly and under the noise of `spec`.
     ///
     /// # Errors
     /// When the program cannot be run even exactly, or the parameters are out of all proportion.
-    pub(crate) fn bits(&mut self, spec: &ParameterSpec) -> Result<Option<f64>, PassError> {
+    pub(crate) fn assess(&mut self, spec: &ParameterSpec) -> Result<Assessment, PassError> {
         self.interpreter.set_parameters(spec)?;
         let noisy = self.inputs.iter().enumerate();
         let noisy = noisy.map(|(seed, inputs)| (inputs, Noise::Seeded(seed as u64)));
-        let is_first = self.exact.is_empty();
-        let exact = self
-            .inputs
-            .iter()
-            .filter(|_| is_first)
-            .map(|inputs| (inputs, Noise::Off));
+        let exact = self.inputs.iter().map(|inputs| (inputs, Noise::Off));
         let runs: Vec<(&Inputs, Noise)> = noisy.chain(exact).collect();
-        let mut results = self.interpreter.evaluate_batch(&runs)?;
-        let exact = results.split_off(self.inputs.len());
-        for result in exact {
-            self.exact.push(result?.concat());
-        }
-        let size = self.exact.iter().flatten().fold(0.0f64, |size, x| size.max(x.abs()));
-        let mut error = 0.0f64;
-        for (exact, noisy) in self.exact.iter().zip(results) {
-            // The exact run succeeded, so all that noise can add is a value too large for its modulus.
-            let Ok(noisy) = noisy else { return Ok(None) };
-            let differences = exact
-                .iter()
-                .zip(noisy.concat())
-                .map(|(exact, noisy)| (exact - noisy).abs());
-            error = differences.fold(error, f64::max);
-        }
-        Ok(Some((size / error).log2()))
+        let n_samples = self.inputs.len();
+        let mut by_origin = BTreeMap::new();
+        let mut watch = |id: ValueId, contents: &[&[Vec<f64>]]| {
+            let node = self.graph.node(id);
+            if let (Some(noisy), Some(exact)) = (contents.first(), contents.get(n_samples))
+                && node.ty.scale_power == 1
+            {
+                let bits = bits_between(exact.iter().flatten(), noisy.iter().flatten());
+                if bits.is_finite() {
+                    by_origin.insert(node.origin.clone(), bits);
+                }
+            }
+        };
+        let mut noisy = self.interpreter.evaluate_watched(&runs, &mut watch)?;
+        let exact = noisy.split_off(n_samples);
+        let exact: Vec<Vec<f64>> = exact
+            .into_iter()
+            .map(|run| Ok(run?.concat()))
+            .collect::<Result<_, IrError>>()?;
+        // The exact run succeeded, so all that noise can add is a value too large for its modulus.
+        let noisy: Option<Vec<Vec<f64>>> = noisy.into_iter().map(|run| Some(run.ok()?.concat())).collect();
+        let bits = noisy.map(|noisy| bits_between(exact.iter().flatten(), noisy.iter().flatten()));
+        Ok(Assessment { bits, by_origin })
     }
 }
 
-/// Precision of what every place in the model yields, under the parameters of the graph, in bits: -log2 of the largest
-/// error relative to the largest content, on one sample. Places whose values are exact, or zero, are left out.
+/// -log2 of the largest difference relative to the largest exact value.
+fn bits_between<'a>(exact: impl Iterator<Item = &'a f64>, noisy: impl Iterator<Item = &'a f64>) -> f64 {
+    let (mut size, mut error) = (0.0f64, 0.0f64);
+    for (exact, noisy) in exact.zip(noisy) {
+        size = size.max(exact.abs());
+        error = error.max((exact - noisy).abs());
+    }
+    (size / error).log2()
+}
+
+/// Precision of `graph` under its own parameters, from the memo of `cx` where it is known.
 ///
 /// # Errors
 /// When the graph has no parameters or cannot be interpreted, or a sample does not fit its input.
-pub fn precision_by_origin(cx: &PassCx, graph: &Graph<Ckks>) -> Result<BTreeMap<Origin, f64>, PassError> {
-    let interpreter = Interpreter::new(graph)?;
-    let mut bits = BTreeMap::new();
-    let Some(inputs) = samples(cx, graph)?.into_iter().next() else {
-        return Ok(bits);
+pub fn assess(cx: &PassCx, graph: &Graph<Ckks>) -> Result<Assessment, PassError> {
+    let Some(spec) = &graph.attrs.parameters else {
+        return Err(PassError::Infeasible("no parameters were chosen".into()));
     };
-    let exact = interpreter.evaluate_slots(&inputs, Noise::Off)?;
-    let noisy = interpreter.evaluate_slots(&inputs, Noise::Seeded(0))?;
-    let flat = |value: &[Vec<f64>]| value.iter().flatten().copied().collect::<Vec<f64>>();
-    for (id, node) in graph.iter().filter(|(_, node)| node.ty.scale_power == 1) {
-        let (exact, noisy) = (flat(&exact[id.index()]), flat(&noisy[id.index()]));
-        let size = exact.iter().fold(0.0f64, |size, x| size.max(x.abs()));
-        let differences = exact.iter().zip(&noisy).map(|(exact, noisy)| (exact - noisy).abs());
-        let found = (size / differences.fold(0.0f64, f64::max)).log2();
-        if found.is_finite() {
-            bits.insert(node.origin.clone(), found);
-        }
+    if let Some(known) = cx.memo.assessment(graph, &cx.samples) {
+        return Ok(known);
     }
-    Ok(bits)
+    let assessment = Precision::new(cx, graph)?.assess(spec)?;
+    cx.memo.remember(graph, &cx.samples, &assessment);
+    Ok(assessment)
 }
 
 /// Calibration samples, as many side by side as the program takes, or without any, values spread over the whole range of every input.

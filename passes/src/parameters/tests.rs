@@ -1,7 +1,7 @@
 //! Selection on small programs: feasible, cheapest, precise, and errors that say what to do.
 
 use super::*;
-use crate::CompileOptions;
+use crate::{CompileOptions, Memo};
 use aphelion_ir::slot::{Basis, Kernel, Layout, LinearMap, Polynomial, Slot, SlotOp};
 use aphelion_ir::{ConstRef, Origin, Tensor};
 
@@ -142,7 +142,7 @@ fn insecure_parameters_come_only_when_asked_for() {
 #[test]
 fn keys_are_the_ones_in_use_at_their_highest_level() {
     let graph = program(2, &[]);
-    let workload = Workload::new(&graph, None).expect("readable");
+    let workload = Workload::new(&graph, None, &Memo::default()).expect("readable");
     let keys = KeyPlan::new(&graph, &workload, None).expect("plans");
     // Levels: fc0 4, square0 3, fc1 2, square1 1.
     assert_eq!(keys.request.relin, Some(3));

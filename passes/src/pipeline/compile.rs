@@ -161,7 +161,7 @@ pub fn compile(mut manager: PassManager<'_>, graph: Graph<Nn>) -> Result<Compile
     };
     let shapes = ShapeCache::default();
     let bootstraps = bootstrap.as_ref().map(|plan| Bootstraps::new(plan, &shapes));
-    let workload = Workload::new(&ckks, bootstraps.as_ref())?;
+    let workload = Workload::new(&ckks, bootstraps.as_ref(), &cx.memo)?;
     let keys = KeyPlan::new(&ckks, &workload, bootstraps.as_ref())?;
     let prediction = predict(&workload, &keys, &spec, &cx.cost_table);
     let passes = manager.into_reports();

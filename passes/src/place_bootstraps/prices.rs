@@ -1,11 +1,11 @@
 //! What every op of a program costs at every level, for any parameters.
 
 use super::problem::{Problem, Step};
-use crate::PassError;
 use crate::bsgs::{self, RotationCost};
 use crate::cost_model::{Bootstraps, CostTable, Costs, LimbOps, TransformSize};
 use crate::lower_to_ckks::{PolyPlan, consumption, doublings};
-use aphelion_ir::slot::{Basis, DiagonalSet, Kernel, Layout, Polynomial, Slot, SlotOp};
+use crate::{Memo, PassError};
+use aphelion_ir::slot::{Basis, Kernel, Layout, Polynomial, Slot, SlotOp};
 use aphelion_ir::{ConstantPool, Graph, Op, Origin, ValueId};
 use aphelion_runtime::ckks::polynomial as runtime;
 use rayon::prelude::*;
@@ -51,11 +51,11 @@ impl Program {
     ///
     /// # Errors
     /// When a constant cannot be read.
-    pub(super) fn new(graph: &Graph<Slot>, rotation: &RotationCost) -> Result<Self, PassError> {
+    pub(super) fn new(graph: &Graph<Slot>, rotation: &RotationCost, memo: &Memo) -> Result<Self, PassError> {
         let live = graph.live();
         let ids: Vec<ValueId> = graph.iter().map(|(id, _)| id).filter(|id| live[id.index()]).collect();
         let position: BTreeMap<ValueId, usize> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
-        let work = ids.par_iter().map(|id| work_of(graph, *id, rotation));
+        let work = ids.par_iter().map(|id| work_of(graph, *id, rotation, memo));
         let operands = ids.iter().map(|id| {
             let operands: BTreeSet<usize> = graph.op(*id).operands().iter().map(|x| position[x]).collect();
             operands.into_iter().collect()
@@ -150,7 +150,7 @@ impl Work {
     }
 }
 
-fn work_of(graph: &Graph<Slot>, id: ValueId, rotation: &RotationCost) -> Result<Work, PassError> {
+fn work_of(graph: &Graph<Slot>, id: ValueId, rotation: &RotationCost, memo: &Memo) -> Result<Work, PassError> {
     let node = graph.node(id);
     let parts = match &node.op {
         SlotOp::Input { .. } | SlotOp::Bootstrap { .. } | SlotOp::Rotate { by: 0, .. } => vec![],
@@ -161,7 +161,7 @@ fn work_of(graph: &Graph<Slot>, id: ValueId, rotation: &RotationCost) -> Result<
         SlotOp::MulScalar { by, .. } => scalar(*by),
         SlotOp::Rotate { .. } => vec![(Part::Rotate, 0)],
         SlotOp::Linear { x, kernel } => {
-            let size = transform_size(kernel, graph.ty(*x), &graph.constants, rotation)?;
+            let size = transform_size(kernel, graph.ty(*x), &graph.constants, rotation, memo)?;
             let mut parts = vec![(Part::Transform(size), 1)];
             parts.extend(kernel.fold.iter().map(|_| (Part::Rotate, 0)));
             parts
@@ -226,8 +226,9 @@ fn transform_size(
     input: &Layout,
     constants: &ConstantPool,
     rotation: &RotationCost,
+    memo: &Memo,
 ) -> Result<TransformSize, PassError> {
-    let set = DiagonalSet::of_kernel(kernel, input, constants)?;
+    let set = memo.diagonals(kernel, input, constants)?;
     let plan = bsgs::choose(&set, rotation);
     Ok(TransformSize {
         diagonals: plan.n_plains,

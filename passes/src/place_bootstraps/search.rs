@@ -8,7 +8,7 @@ use super::problem::{Placement, Problem};
 use crate::cost_model::{Bootstraps, Costs, ShapeCache, Workload, predict};
 use crate::keys::KeyPlan;
 use crate::lower_to_ckks;
-use crate::parameters::{self, Precision, needed_bits, spec_of};
+use crate::parameters::{self, needed_bits, spec_of};
 use crate::{PassCx, PassError, Stats};
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::ParameterSpec;
@@ -131,7 +131,7 @@ impl<'a> Search<'a> {
         Ok(Search {
             cx,
             graph,
-            program: Program::new(graph, &rotation)?,
+            program: Program::new(graph, &rotation, &cx.memo)?,
             shapes: ShapeCache::default(),
         })
     }
@@ -219,12 +219,11 @@ impl<'a> Search<'a> {
         let placed = insert(self.graph, &chosen.collect(), spec.clone())?;
         let (lowered, _) = lower_to_ckks::run(self.cx, placed.clone())?;
         let bootstraps = Bootstraps::new(&candidate.chain, &self.shapes);
-        let workload = Workload::new(&lowered, Some(&bootstraps))?;
+        let workload = Workload::new(&lowered, Some(&bootstraps), &self.cx.memo)?;
         let keys = KeyPlan::new(&lowered, &workload, Some(&bootstraps))?;
         let prediction = predict(&workload, &keys, &spec, &self.cx.cost_table);
         parameters::check_memory(self.cx, &prediction)?;
-        let bits = Precision::new(self.cx, &lowered)?.bits(&spec)?;
-        Ok(match bits {
+        Ok(match parameters::assess(self.cx, &lowered)?.bits {
             Some(bits) if bits >= needed_bits => Tried::Kept(Box::new(Found {
                 graph: placed,
                 spec,

@@ -2,7 +2,8 @@
 
 use super::Contents;
 use crate::ckks::CipherType;
-use crate::ckks::noise::{Gaussian, NoiseModel};
+use crate::ckks::gaussian::Gaussian;
+use crate::ckks::noise::NoiseModel;
 use crate::graph::ValueId;
 
 /// Magnitude that a bootstrap takes in a slot: it is made for 1, and its error grows with the cube.
@@ -31,11 +32,13 @@ impl Errors {
         value
     }
 
-    /// `value` with errors of a variance of its own in every slot.
-    pub(super) fn add_each(&mut self, mut value: Contents, variances: &Contents) -> Contents {
+    /// `value` with errors of a standard deviation of its own in every slot, given for one period of every ciphertext.
+    pub(super) fn add_each(&mut self, mut value: Contents, deviations: &Contents) -> Contents {
         if let Some((_, gaussian)) = &mut self.source {
-            for (x, variance) in value.iter_mut().flatten().zip(variances.iter().flatten()) {
-                *x += variance.sqrt() * gaussian.sample();
+            for (ct, deviations) in value.iter_mut().zip(deviations) {
+                for (x, deviation) in ct.iter_mut().zip(deviations.iter().cycle()) {
+                    *x += deviation * gaussian.sample();
+                }
             }
         }
         value

@@ -5,8 +5,7 @@
 //! the variance that [`NoiseModel`] gives it, so that the difference to the exact run predicts the precision; a value
 //! that would wrap around the modulus is an error that names the op.
 //!
-//! Runs of a batch go side by side through the graph, so that every matrix is needed once and for a moment only: those of
-//! a deep network are larger than all the rest of a compilation.
+//! Runs of a batch go side by side through the graph, so that every matrix is enumerated once for all of them.
 //!
 //! Not modelled: the rounding of scalar factors and summands (2^-scale relative, far below any rescale).
 
@@ -15,18 +14,25 @@ mod polynomial;
 mod transform;
 
 use self::errors::Errors;
-use self::transform::Transform;
+use self::transform::{Transform, TransformNoise};
 use super::noise::NoiseModel;
 use super::{Ckks, CkksOp, ParameterSpec};
 use crate::dialect::Op;
 use crate::error::IrError;
 use crate::graph::{Graph, Node, ValueId};
-use crate::slot::{Diagonals, Layout, PlainTensor};
+use crate::slot::{Layout, PlainTensor};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Slot contents of a value: one vector per ciphertext.
 type Contents = Vec<Vec<f64>>;
+
+/// The result of a linear transform in one run, and what errors to add to it.
+type Transformed = (Contents, Arc<TransformNoise>);
+
+/// Is shown a value: by run, the slots of its ciphertexts, or none where the run has failed.
+pub type Watch<'a> = dyn FnMut(ValueId, &[&[Vec<f64>]]) + 'a;
 
 /// The tensors that a run yields, or why it stopped.
 pub type RunResult = Result<Vec<Vec<f64>>, IrError>;
@@ -40,16 +46,13 @@ pub enum Noise {
     Seeded(u64),
 }
 
-/// Matrices are kept from one batch to the next up to this many bytes, in the order of the graph.
-const KEPT_BYTES: usize = 64 << 20;
-
 /// A graph whose plaintexts are ready, to be evaluated on many samples.
 pub struct Interpreter<'a> {
     graph: &'a Graph<Ckks>,
     live: Vec<bool>,
     model: Option<NoiseModel>,
-    /// The first matrices.
-    kept: BTreeMap<ValueId, Transform>,
+    /// Per linear transform: its matrix.
+    transforms: BTreeMap<ValueId, Transform>,
     /// Per op with a plaintext operand: its slots.
     plains: BTreeMap<ValueId, Contents>,
 }
@@ -64,7 +67,7 @@ struct Run<'a> {
 }
 
 impl<'a> Interpreter<'a> {
-    /// Computes diagonals and loads constants.
+    /// Loads constants.
     ///
     /// # Errors
     /// When a constant cannot be read, a kernel is malformed, or the parameters of the graph are.
@@ -73,7 +76,7 @@ impl<'a> Interpreter<'a> {
             graph,
             live: graph.live(),
             model: None,
-            kept: BTreeMap::new(),
+            transforms: BTreeMap::new(),
             plains: BTreeMap::new(),
         };
         if let Some(spec) = &graph.attrs.parameters {
@@ -82,15 +85,13 @@ impl<'a> Interpreter<'a> {
         let plain = |value: &PlainTensor, layout: &Layout| {
             Ok::<_, IrError>(layout.pack(&value.values(&layout.shape, &graph.constants)?))
         };
-        let mut bytes = 0;
         for (id, node) in graph.iter().filter(|(id, _)| interpreter.live[id.index()]) {
             match &node.op {
-                CkksOp::LinearTransform { .. } if bytes < KEPT_BYTES => {
-                    let transform = interpreter.transform(id, node)?;
-                    bytes += transform.bytes();
-                    if bytes <= KEPT_BYTES {
-                        interpreter.kept.insert(id, transform);
-                    }
+                CkksOp::LinearTransform {
+                    kernel, input, bsgs, ..
+                } => {
+                    let transform = Transform::new(kernel, input, bsgs, &graph.constants)?;
+                    interpreter.transforms.insert(id, transform);
                 }
                 CkksOp::AddPlain { value, layout, .. } | CkksOp::MulPlain { value, layout, .. } => {
                     interpreter.plains.insert(id, plain(value, layout)?);
@@ -128,22 +129,20 @@ impl<'a> Interpreter<'a> {
     /// # Errors
     /// As [`Interpreter::evaluate`] when the graph is at fault; the inner results, when an input or its values are.
     pub fn evaluate_batch(&self, inputs: &[(&BTreeMap<String, Vec<f64>>, Noise)]) -> Result<Vec<RunResult>, IrError> {
-        let runs = self.run(inputs, false)?;
-        Ok(runs.into_iter().map(|run| self.results(run)).collect())
+        self.evaluate_watched(inputs, &mut |_, _| {})
     }
 
-    /// Slot contents of every value, per ciphertext; empty for a value that no result depends on.
+    /// The same, where `watch` is shown every value as soon as it is known.
     ///
     /// # Errors
-    /// As [`Interpreter::evaluate`], but for the layouts of results.
-    pub fn evaluate_slots(
+    /// As [`Interpreter::evaluate_batch`].
+    pub fn evaluate_watched(
         &self,
-        inputs: &BTreeMap<String, Vec<f64>>,
-        noise: Noise,
-    ) -> Result<Vec<Vec<Vec<f64>>>, IrError> {
-        let runs = self.run(&[(inputs, noise)], true)?;
-        let run = runs.into_iter().next().expect("as many runs as inputs");
-        run.failure.map_or(Ok(run.values), Err)
+        inputs: &[(&BTreeMap<String, Vec<f64>>, Noise)],
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<RunResult>, IrError> {
+        let runs = self.run(inputs, watch)?;
+        Ok(runs.into_iter().map(|run| self.results(run)).collect())
     }
 
     /// The results of a finished run.
@@ -165,8 +164,12 @@ impl<'a> Interpreter<'a> {
         results.collect()
     }
 
-    /// Runs the graph, op by op, on all inputs; `keep` keeps all values.
-    fn run<'i>(&self, inputs: &[(&'i BTreeMap<String, Vec<f64>>, Noise)], keep: bool) -> Result<Vec<Run<'i>>, IrError> {
+    /// Runs the graph, op by op, on all inputs.
+    fn run<'i>(
+        &self,
+        inputs: &[(&'i BTreeMap<String, Vec<f64>>, Noise)],
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<Run<'i>>, IrError> {
         let start = |(inputs, noise): &(&'i BTreeMap<String, Vec<f64>>, Noise)| {
             let noise = match (noise, self.model) {
                 (Noise::Off, _) => None,
@@ -190,28 +193,27 @@ impl<'a> Interpreter<'a> {
                 runs.iter_mut().for_each(|run| run.values.push(Contents::new()));
                 continue;
             }
-            let mut transient = None;
-            if let CkksOp::LinearTransform { .. } = &node.op
-                && !self.kept.contains_key(&id)
-            {
-                transient = Some(self.transform(id, node)?);
-            }
-            let transform = transient.as_ref().or_else(|| self.kept.get(&id));
-            runs.par_iter_mut().for_each(|run| {
+            let transformed = match &node.op {
+                CkksOp::LinearTransform { x, .. } => self.transform(id, *x, &runs)?,
+                _ => vec![None; runs.len()],
+            };
+            runs.par_iter_mut().zip(transformed).for_each(|(run, transformed)| {
                 let value = match run.failure {
                     Some(_) => Contents::new(),
-                    None => self.value(id, node, transform, run).unwrap_or_else(|error| {
+                    None => self.value(id, node, transformed, run).unwrap_or_else(|error| {
                         run.failure = Some(error);
                         Contents::new()
                     }),
                 };
                 run.values.push(value);
-                if !keep {
-                    last_uses[id.index()]
-                        .iter()
-                        .for_each(|x| run.values[x.index()] = Contents::new());
-                }
             });
+            let contents: Vec<&[Vec<f64>]> = runs.iter().map(|run| run.values[id.index()].as_slice()).collect();
+            watch(id, &contents);
+            for run in &mut runs {
+                last_uses[id.index()]
+                    .iter()
+                    .for_each(|x| run.values[x.index()] = Contents::new());
+            }
         }
         Ok(runs)
     }
@@ -233,29 +235,28 @@ impl<'a> Interpreter<'a> {
         last_uses
     }
 
-    /// The matrix of a linear transform.
-    fn transform(&self, id: ValueId, node: &Node<Ckks>) -> Result<Transform, IrError> {
-        let CkksOp::LinearTransform {
-            x, kernel, input, bsgs, ..
-        } = &node.op
-        else {
-            unreachable!("called for linear transforms");
-        };
-        let diagonals = Diagonals::new(kernel, input, &self.graph.constants)?;
-        let cts = (self.graph.ty(*x).cts, node.ty.cts);
-        Transform::new(diagonals, bsgs, cts)
-            .map_err(|message| IrError::interpret(&node.origin, format!("{id}: {message}")))
+    /// A linear transform of `x` in all runs that have come this far, without errors.
+    fn transform(&self, id: ValueId, x: ValueId, runs: &[Run<'_>]) -> Result<Vec<Option<Transformed>>, IrError> {
+        let alive = runs.iter().filter(|run| run.failure.is_none());
+        let operands: Vec<&Contents> = alive.map(|run| &run.values[x.index()]).collect();
+        let applied = self.transforms[&id].apply(&operands);
+        let (results, noise) =
+            applied.map_err(|message| IrError::interpret(self.graph.origin(id), format!("{id}: {message}")))?;
+        let noise = Arc::new(noise);
+        let mut results = results.into_iter().map(|result| (result, noise.clone()));
+        let of_run = |run: &Run<'_>| run.failure.is_none().then(|| results.next()).flatten();
+        Ok(runs.iter().map(of_run).collect())
     }
 
     fn value(
         &self,
         id: ValueId,
         node: &Node<Ckks>,
-        transform: Option<&Transform>,
+        transformed: Option<Transformed>,
         run: &Run<'_>,
     ) -> Result<Contents, IrError> {
         let mut errors = Errors::new(run.noise, id, node.ty.slots);
-        let computed = self.compute(id, node, transform, (&run.values, run.inputs), &mut errors);
+        let computed = self.compute(id, node, transformed, (&run.values, run.inputs), &mut errors);
         computed
             .and_then(|value| errors.check_range(&node.ty, &value).map(|()| value))
             .map_err(|message| IrError::interpret(&node.origin, format!("{id}: {message}")))
@@ -265,7 +266,7 @@ impl<'a> Interpreter<'a> {
         &self,
         id: ValueId,
         node: &Node<Ckks>,
-        transform: Option<&Transform>,
+        transformed: Option<Transformed>,
         (values, inputs): (&[Contents], &BTreeMap<String, Vec<f64>>),
         errors: &mut Errors,
     ) -> Result<Contents, String> {
@@ -310,8 +311,8 @@ impl<'a> Interpreter<'a> {
                 })
             }
             CkksOp::LinearTransform { x, at, .. } => {
-                let transform = transform.ok_or("the matrix of a linear transform is missing")?;
-                transform.apply(of(x), *at, errors)
+                let (result, noise) = transformed.ok_or("a linear transform was left out")?;
+                noise.add(result, of(x), *at, errors)
             }
             CkksOp::PolyEval { x, poly, at } => polynomial::apply(poly, of(x), *at, errors),
             CkksOp::Bootstrap { x, .. } => errors.bootstrap(of(x).clone())?,

@@ -13,7 +13,7 @@ use crate::slot::{Basis, Polynomial};
 /// `poly` of `x`, evaluated from level `at` on.
 pub(super) fn apply(poly: &Polynomial, x: &Contents, at: u32, errors: &mut Errors) -> Contents {
     if !errors.are_on() {
-        return map(x, |x| poly.eval(x));
+        return x.iter().map(|ct| poly.eval_all(ct)).collect();
     }
     let mut powers = vec![map(x, |_| 1.0), x.clone()];
     for index in 2..poly.coeffs.len() {
