@@ -247,6 +247,47 @@ pub struct InferReport {
     pub passes: Vec<PassReport>,
 }
 
+/// What `infer --simulate` prints.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SimulationReport {
+    /// What is known of the plan beforehand.
+    #[serde(flatten)]
+    pub plan: Summary,
+    /// Seconds from the model to the plan.
+    pub compile_s: f64,
+    /// Seconds of the simulation of all samples.
+    pub simulate_s: f64,
+    /// Simulated against clear.
+    pub error: ErrorStats,
+    /// The part of it that is noise: simulated with noise against without.
+    pub noise: ErrorStats,
+    /// Classes, simulated against clear.
+    pub argmax_agreement: Agreement,
+    /// Classes against labels, if there are labels; `encrypted` are those of the simulation.
+    pub accuracy: Option<Accuracy>,
+    /// Sample by sample, by the first output.
+    pub by_sample: Vec<SampleReport>,
+    /// What ranges were taken from.
+    pub calibration: Calibration,
+    /// Passes.
+    pub passes: Vec<PassReport>,
+}
+
+/// One sample of a simulation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SampleReport {
+    /// Class by the model in the clear.
+    pub clear_class: usize,
+    /// Class by the program under noise.
+    pub simulated_class: usize,
+    /// What the labels say.
+    pub label: Option<usize>,
+    /// Largest difference to the clear output.
+    pub error: f64,
+    /// How far the clear class is ahead of the next.
+    pub lead: f64,
+}
+
 /// What `compile` and `explain` print about a plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlanReport {

@@ -1,21 +1,10 @@
 //! Encrypted inference from the command line: trained models, real data, 128-bit parameters. Ranges are
 //! calibrated on other rows than those that are evaluated.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use aphelion::driver::Silent;
-use aphelion::driver::compile::compile as compile_model;
-use aphelion::driver::data::load_samples;
-use aphelion::driver::metrics::{Decision, agreement, error_stats};
-use aphelion::driver::model::Model;
 use aphelion_frontend::data::load;
-use aphelion_ir::ckks::{self, Noise};
-use aphelion_ir::nn;
-use aphelion_passes::PassCx;
-use aphelion_passes::pipeline::AnyGraph;
-use aphelion_runtime::ckks::params::Security;
 
 fn aphelion(args: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aphelion"));
@@ -129,37 +118,38 @@ fn a_perceptron_with_approximated_activations() {
 /// Its ring of 2^16 is too large for a test: the program runs on real numbers, with the noise of its parameters.
 #[test]
 fn a_deep_network_under_simulated_noise() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    let model = Model::load(&root.join("models/cnn1d_gunpoint.onnx")).unwrap();
-    let data = root.join("data/gunpoint_test.npz").display().to_string();
-    let samples = load_samples(&[data], &model.inputs()).unwrap();
-    let cx = PassCx {
-        samples: samples[50..].iter().map(|sample| sample.concat()).collect(),
-        ..PassCx::default()
-    };
-    let mut program = None;
-    let mut keep = |_: &'static str, graph: &AnyGraph| {
-        if let AnyGraph::Ckks(graph) = graph {
-            program = Some(graph.clone());
-        }
-    };
-    let compilation = compile_model(&model, &cx, &Silent, &mut keep).unwrap();
-    assert!(compilation.plan.client().parameters.security == Security::Classical128);
-    let program = program.unwrap();
-    assert!(program.attrs.packing.client_ops.iter().all(Vec::is_empty));
-
-    let encrypted = ckks::Interpreter::new(&program).unwrap();
-    let clear = nn::Interpreter::new(&model.graph).unwrap();
-    let (mut found, mut expected) = (Vec::new(), Vec::new());
-    for (seed, sample) in (0..).zip(&samples[..10]) {
-        let inputs = BTreeMap::from([(model.inputs()[0].0.to_string(), sample.concat())]);
-        found.extend(encrypted.evaluate(&inputs, Noise::Seeded(seed)).unwrap());
-        expected.extend(clear.evaluate(&inputs).unwrap());
+    let report = json(&[
+        "infer",
+        "examples/models/cnn1d_gunpoint.onnx",
+        "--input",
+        "examples/data/gunpoint_test.npz",
+        "--samples",
+        "10",
+        "--labels",
+        "examples/data/gunpoint_test.npz:y",
+        "--calibrate",
+        "examples/data/gunpoint_test.npz",
+        "--calibrate-rows",
+        "50..100",
+        "--simulate",
+        "--json",
+    ]);
+    assert_eq!(report["params"]["secure"], true);
+    let bits = |which: &str| report[which]["bits"].as_f64().unwrap();
+    assert!(bits("error") >= 8.0, "{report}");
+    // Polynomials take their part of the error, and the compiler foresees the other.
+    assert!(bits("noise") > bits("error"), "{report}");
+    assert!(
+        (bits("noise") - report["predicted_bits"].as_f64().unwrap()).abs() < 2.0,
+        "{report}"
+    );
+    assert_eq!(report["argmax_agreement"]["same"], 10);
+    let samples = report["by_sample"].as_array().unwrap();
+    assert_eq!(samples.len(), 10);
+    for sample in samples {
+        assert_eq!(sample["clear_class"], sample["simulated_class"]);
+        assert!(sample["lead"].as_f64().unwrap() > 0.0);
     }
-    let bits = error_stats(&found, &expected).bits;
-    assert!(bits >= 8.0, "{bits} bits of precision, 8 are expected");
-    let agreement = agreement(Decision::of(&model.graph), &found, &expected);
-    assert_eq!((agreement.same, agreement.total), (10, 10));
 }
 
 fn compile(folder: &Path, name: &str, batch: &str) -> PathBuf {

@@ -5,13 +5,14 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use aphelion::driver::compile::compile;
+use aphelion::driver::compile::{Compilation, compile};
 use aphelion::driver::data::Sample;
 use aphelion::driver::infer::{Job, infer};
 use aphelion::driver::metrics::Decision;
 use aphelion::driver::model::Model;
+use aphelion::driver::simulate::{Simulated, simulate};
 use aphelion::driver::{DriverError, Observer, data, ranges, roles};
-use aphelion::report::InferReport;
+use aphelion::report::{Accuracy, Agreement, InferReport, SimulationReport};
 use aphelion_runtime::exec::write_trace;
 use clap::Args;
 
@@ -25,7 +26,8 @@ Examples:
   aphelion infer examples/models/lenet_sq.onnx --input examples/data/mnist_test.npz --samples 3
   aphelion infer model.onnx --input x.npy --output y.npy --calibrate data.npz --precision 12
   aphelion infer examples/models/mlp_sq.onnx --input examples/data/mnist_test.npz --samples 8 --batch auto
-  aphelion infer model.onnx --input test.npz --labels test.npz:y --calibrate train.npz --json";
+  aphelion infer model.onnx --input test.npz --labels test.npz:y --calibrate train.npz --json
+  aphelion infer model.onnx --input test.npz --labels test.npz:y --calibrate train.npz --simulate";
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -51,6 +53,10 @@ pub(super) struct Infer {
     /// Warns of every input that leads an activation out of the interval it was approximated on, and by how much.
     #[arg(long)]
     check_ranges: bool,
+    /// Runs the compiled program on real numbers with the noise that encryption would add: no keys, seconds instead of
+    /// minutes, nothing kept secret.
+    #[arg(long, conflicts_with_all = ["trace", "max_memory", "seed"])]
+    simulate: bool,
     /// Writes a trace for Perfetto or Chrome.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -85,6 +91,18 @@ impl Infer {
                 samples.len()
             ));
         }
+        if self.simulate {
+            let job = Simulated {
+                model: &model,
+                compilation: &compilation,
+                samples: &samples,
+                labels: labels.as_deref(),
+                calibration,
+            };
+            let simulation = simulate(&job, output)?;
+            self.write(&model, &compilation, &simulation.outputs)?;
+            return output.report(&simulation.report, simulation_text);
+        }
         let job = Job {
             model: &model,
             compilation: &compilation,
@@ -94,12 +112,7 @@ impl Infer {
             max_memory: self.max_memory,
         };
         let inference = infer(&job, &mut roles::random_source(self.seed)?, output)?;
-        if let Some(path) = &self.output {
-            let ports = &compilation.plan.client().outputs;
-            let names = ports.iter().map(|port| port.name.as_str());
-            let ports: Vec<(&str, &[usize])> = names.zip(model.output_shapes()).collect();
-            write_outputs(path, &ports, &inference.outputs)?;
-        }
+        self.write(&model, &compilation, &inference.outputs)?;
         if let Some(path) = &self.trace {
             let file = File::create(path).with_context(|| path.display().to_string())?;
             write_trace(&mut BufWriter::new(file), &compilation.plan, &inference.profiles)?;
@@ -124,6 +137,81 @@ impl Infer {
             format!("{}\n{}", results.collect::<String>(), text(report))
         })
     }
+
+    /// Writes the results, if that was asked for.
+    fn write(&self, model: &Model, compilation: &Compilation, outputs: &[Sample]) -> anyhow::Result<()> {
+        let Some(path) = &self.output else { return Ok(()) };
+        let ports = &compilation.plan.client().outputs;
+        let names = ports.iter().map(|port| port.name.as_str());
+        let ports: Vec<(&str, &[usize])> = names.zip(model.output_shapes()).collect();
+        write_outputs(path, &ports, outputs)
+    }
+}
+
+fn simulation_text(report: &SimulationReport) -> String {
+    let params = &report.plan.params;
+    let mut lines = pairs(&[
+        ("model", report.plan.model.clone()),
+        (
+            "parameters",
+            format!(
+                "N = 2^{}, {} levels, {:.0} + {:.0} bits, {} bootstraps",
+                params.log_n, params.levels, params.log_q, params.log_p, report.plan.counts.bootstraps
+            ),
+        ),
+        (
+            "time",
+            format!(
+                "compile {}, simulate {}",
+                seconds(report.compile_s),
+                seconds(report.simulate_s)
+            ),
+        ),
+        (
+            "error",
+            format!(
+                "{:.2e} at most, {:.2e} on average, {:.1} bits; noise alone {:.2e}, {:.1} bits (predicted {})",
+                report.error.max_abs,
+                report.error.mean_abs,
+                report.error.bits,
+                report.noise.max_abs,
+                report.noise.bits,
+                optional(report.plan.predicted_bits.map(|bits| format!("{bits:.1}")))
+            ),
+        ),
+        ("same class", same_class(&report.argmax_agreement)),
+    ]);
+    if let Some(accuracy) = &report.accuracy {
+        lines.push_str(&right_class(accuracy, "simulated"));
+    }
+    lines.push('\n');
+    let head = ["sample", "clear", "simulated", "label", "error", "lead"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    rows.extend(report.by_sample.iter().enumerate().map(|(number, sample)| {
+        vec![
+            number.to_string(),
+            sample.clear_class.to_string(),
+            sample.simulated_class.to_string(),
+            sample.label.map_or_else(String::new, |label| label.to_string()),
+            format!("{:.2e}", sample.error),
+            format!("{:.2e}", sample.lead),
+        ]
+    }));
+    lines.push_str(&table(&rows));
+    lines
+}
+
+fn same_class(agreement: &Agreement) -> String {
+    format!("{} of {} samples", agreement.same, agreement.total)
+}
+
+fn right_class(accuracy: &Accuracy, how: &str) -> String {
+    let Accuracy {
+        clear,
+        encrypted,
+        total,
+    } = accuracy;
+    format!("right class      {clear} in the clear, {encrypted} {how}, of {total}\n")
 }
 
 fn text(report: &InferReport) -> String {
@@ -198,19 +286,10 @@ fn text(report: &InferReport) -> String {
                 optional(report.plan.predicted_bits.map(|bits| format!("{bits:.1}")))
             ),
         ),
-        (
-            "same class",
-            format!(
-                "{} of {} samples",
-                report.argmax_agreement.same, report.argmax_agreement.total
-            ),
-        ),
+        ("same class", same_class(&report.argmax_agreement)),
     ]);
     if let Some(accuracy) = &report.accuracy {
-        lines.push_str(&format!(
-            "right class      {} in the clear, {} encrypted, of {}\n",
-            accuracy.clear, accuracy.encrypted, accuracy.total
-        ));
+        lines.push_str(&right_class(accuracy, "encrypted"));
     }
     lines.push('\n');
     let mut rows = vec![["layer", "time"].map(String::from).to_vec()];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use aphelion_backends::cpu::{self, PlanInfo};
+use aphelion_ir::ckks::Ckks;
 use aphelion_ir::nn::{Nn, NnOp};
 use aphelion_ir::slot::Slot;
 use aphelion_ir::{Graph, Node, Origin};
@@ -22,6 +23,8 @@ use super::prices;
 pub struct Compilation {
     /// The plan.
     pub plan: Plan,
+    /// The program that the plan was made from.
+    pub program: Graph<Ckks>,
     /// Seconds from the imported model to the plan.
     pub seconds: f64,
     /// Passes in the order they ran.
@@ -89,6 +92,7 @@ pub fn compile(
     };
     Ok(Compilation {
         plan: cpu::plan(&compiled.ckks, &info)?,
+        program: compiled.ckks,
         seconds: start.elapsed().as_secs_f64(),
         passes: compiled.passes,
         approximated,

@@ -152,7 +152,7 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
 }
 
 /// The model's own results.
-fn clear_results(model: &Model, samples: &[Sample]) -> Result<Vec<Sample>> {
+pub(super) fn clear_results(model: &Model, samples: &[Sample]) -> Result<Vec<Sample>> {
     let interpreter = Interpreter::new(&model.graph)?;
     let names: Vec<String> = model.inputs().into_iter().map(|(name, _)| name.to_string()).collect();
     let evaluate = |sample: &Sample| {

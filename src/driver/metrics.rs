@@ -47,6 +47,20 @@ impl Decision {
             }
         }
     }
+
+    /// How far the class is ahead of the next, or a score from its threshold.
+    #[must_use]
+    pub fn lead(self, output: &[f64]) -> f64 {
+        match self {
+            Self::Threshold(threshold) => output.first().map_or(0.0, |value| (value - threshold).abs()),
+            Self::Argmax => {
+                let class = self.class(output);
+                let others = output.iter().enumerate().filter(|(index, _)| *index != class);
+                let next = others.fold(f64::NEG_INFINITY, |next, (_, value)| next.max(*value));
+                output.get(class).map_or(0.0, |value| value - next)
+            }
+        }
+    }
 }
 
 /// Error over all elements of all samples.
@@ -130,6 +144,8 @@ mod tests {
     fn classes_are_compared() {
         assert_eq!(Decision::Argmax.class(&[0.0, 3.0, 3.0, -1.0]), 1);
         assert_eq!(Decision::Threshold(0.5).class(&[0.6]), 1);
+        assert_eq!(Decision::Argmax.lead(&[0.0, 3.0, 1.0, -1.0]), 2.0);
+        assert_eq!(Decision::Threshold(0.5).lead(&[0.25]), 0.25);
         let clear = vec![vec![1.0, 0.0], vec![0.0, 1.0]];
         let encrypted = vec![vec![0.9, 0.0], vec![0.6, 0.5]];
         assert_eq!(

@@ -1,7 +1,8 @@
 //! The steps from a model file to an encrypted prediction, one file each.
 //!
 //! Reading order: [`model`] (import), [`data`] (samples), [`compile`] (model to plan), [`roles`] (client and server as
-//! files), [`infer`] (everything in one process), [`metrics`] (encrypted against clear), [`ranges`] (inputs
+//! files), [`infer`] (everything in one process), [`simulate`] (the same without
+//! encryption), [`metrics`] (encrypted against clear), [`ranges`] (inputs
 //! that leave them), [`program`] (programs in
 //! text form), [`prices`] (cost tables), [`calibrate_machine`] (a machine's own), [`machine`].
 
@@ -16,6 +17,7 @@ pub mod prices;
 pub mod program;
 pub mod ranges;
 pub mod roles;
+pub mod simulate;
 
 mod error;
 mod observer;
