@@ -84,7 +84,14 @@ fn deep_plan() -> Plan {
     for number in 0..8 {
         let name = format!("layer<{number}>");
         if level == chain.input_level() as u32 {
-            (x, _) = push(CkksOp::Bootstrap { x, to: LEVELS as u32 }, &name);
+            (x, _) = push(
+                CkksOp::Bootstrap {
+                    x,
+                    to: LEVELS as u32,
+                    slots: 8,
+                },
+                &name,
+            );
         }
         let (product, _) = push(CkksOp::Mul { a: x, b: x }, &name);
         let (linear, _) = push(CkksOp::Relinearize { x: product }, &name);

@@ -9,7 +9,10 @@ use aphelion::driver::compile::{Compilation, compile};
 use aphelion::driver::data::{load_samples, rows};
 use aphelion::driver::model::Model;
 use aphelion::report::{PlanReport, Summary};
-use aphelion_ir::text::print_canonical;
+use aphelion_ir::ckks::{Ckks, CkksOp};
+use aphelion_ir::nn::NnOp;
+use aphelion_ir::text::{print_attr, print_canonical};
+use aphelion_ir::{Graph, Node, Op, Origin, Rewriter, Tensor, ValueId};
 use aphelion_passes::pipeline::AnyGraph;
 use aphelion_passes::{Batch, CompileOptions, PassCx};
 use aphelion_runtime::ckks::params::Parameters;
@@ -188,20 +191,104 @@ fn batches_that_fill_the_slots() {
     }
 }
 
-/// The figures of a network whose programs are too long for snapshots.
-fn deep_figures(name: &str) {
+/// The figures of a network whose programs are too long for snapshots, and where it is bootstrapped.
+fn deep_snapshot(name: &str) -> Compiled {
     let compiled = compile_on(&load(&format!("{name}.onnx")), "cifar10_foolbox20.npz", &IMAGES);
     insta::assert_snapshot!(format!("{name}_figures"), figures(&report(&compiled).plan));
+    insta::assert_snapshot!(format!("{name}_bootstraps"), bootstraps(&compiled.compilation.program));
+    compiled
+}
+
+/// Every bootstrap: what its value comes from, its levels and slots.
+fn bootstraps(program: &Graph<Ckks>) -> String {
+    let line = |(_, node): (ValueId, &Node<Ckks>)| match node.op {
+        CkksOp::Bootstrap { x, to, slots } => {
+            let (origin, ty) = (program.origin(x), program.ty(x));
+            Some(format!(
+                "{origin}: level {} to {to}, {} x {slots} slots\n",
+                ty.level, ty.cts
+            ))
+        }
+        _ => None,
+    };
+    program.iter().filter_map(line).collect()
+}
+
+/// The network with a batch normalisation after every convolution that undoes what was done to its weights.
+fn with_batch_norms(mut model: Model) -> Model {
+    let source = model.graph.clone();
+    let mut rewriter = Rewriter::new(&source);
+    let mut n_norms = 0;
+    for (id, node) in source.iter() {
+        let conv = rewriter.copy(id, node).expect("a valid op");
+        if !matches!(node.op, NnOp::Conv { .. }) {
+            continue;
+        }
+        // (x - mean) / sqrt(var + epsilon) * scale + bias is x for these, up to rounding.
+        let channels = node.ty.shape[1];
+        let vary = |by: f64| move |channel: usize| 1.0 + by * (channel as f64).sin();
+        let (mean, deviation) = (vary(0.5), vary(0.25));
+        let epsilon = 1e-5;
+        let mut constant = |name: &str, value: &dyn Fn(usize) -> f64| {
+            let tensor = Tensor::from_f64(vec![channels], (0..channels).map(value).collect());
+            let value = rewriter
+                .target
+                .constants
+                .insert(&format!("norm{n_norms}.{name}"), tensor);
+            let origin = Origin::new(format!("norm{n_norms}.{name}"), "Constant");
+            rewriter
+                .target
+                .push(NnOp::Constant { value }, origin)
+                .expect("a constant")
+        };
+        let op = NnOp::BatchNorm {
+            x: conv,
+            scale: constant("scale", &deviation),
+            bias: constant("bias", &mean),
+            mean: constant("mean", &mean),
+            var: constant("var", &|channel| deviation(channel).powi(2) - epsilon),
+            epsilon,
+        };
+        let origin = Origin::new(format!("norm{n_norms}"), "BatchNormalization");
+        let norm = rewriter.target.push(op, origin).expect("a valid op");
+        rewriter.replace(id, norm);
+        n_norms += 1;
+    }
+    assert!(n_norms > 10, "{n_norms}");
+    model.graph = rewriter.finish();
+    model
+}
+
+/// What every op of the program works on: all of a plan but its numbers.
+fn shape(program: &Graph<Ckks>) -> String {
+    let line = |(_, node): (ValueId, &Node<Ckks>)| {
+        let layout = match &node.op {
+            CkksOp::LinearTransform { kernel, .. } => print_attr(&kernel.output),
+            _ => String::new(),
+        };
+        format!("{} {} {layout}\n", node.op.mnemonic(), print_attr(&node.ty))
+    };
+    program.iter().map(line).collect()
 }
 
 #[test]
 fn resnet20_cifar10_relu() {
-    deep_figures("resnet20_cifar10_relu");
+    let folded = deep_snapshot("resnet20_cifar10_relu");
+    let model = with_batch_norms(load("resnet20_cifar10_relu.onnx"));
+    let normed = compile_on(&model, "cifar10_foolbox20.npz", &IMAGES);
+    let (folded, normed) = (&folded.compilation.program, &normed.compilation.program);
+    let (folded, normed) = (shape(folded), shape(normed));
+    let differing = folded.lines().zip(normed.lines()).find(|(a, b)| a != b);
+    assert_eq!(
+        differing, None,
+        "the first ops that differ, without batch normalisations first"
+    );
+    assert_eq!(folded.lines().count(), normed.lines().count());
 }
 
 #[test]
 fn resnet20_cifar10_poly4() {
-    deep_figures("resnet20_cifar10_poly4");
+    deep_snapshot("resnet20_cifar10_poly4");
 }
 
 #[test]

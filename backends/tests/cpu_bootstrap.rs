@@ -110,7 +110,7 @@ impl Builder {
         self.push(CkksOp::Rescale { x: linear })
     }
 
-    fn bootstrap(&mut self, x: ValueId) -> ValueId {
+    fn bootstrap(&mut self, x: ValueId, slots: usize) -> ValueId {
         let x = match self.graph.ty(x).level {
             level if level > self.input_level => self.push(CkksOp::DropLevel {
                 x,
@@ -118,7 +118,11 @@ impl Builder {
             }),
             _ => x,
         };
-        self.push(CkksOp::Bootstrap { x, to: LEVELS as u32 })
+        self.push(CkksOp::Bootstrap {
+            x,
+            to: LEVELS as u32,
+            slots,
+        })
     }
 
     /// A dense layer of 32 inputs and 8 outputs with its fold: a result of period 8.
@@ -169,13 +173,13 @@ fn graph(pairs: bool) -> Graph<Ckks> {
     let mut b = Builder::new(pairs);
     let (wide, narrow) = (b.input("wide", 3 * SLOTS), b.input("narrow", 32));
     let x = b.square(wide);
-    let x = b.bootstrap(x);
+    let x = b.bootstrap(x, SLOTS);
     let x = b.square(x);
     b.output("wide", x, 3 * SLOTS);
-    let y = b.bootstrap(narrow);
+    let y = b.bootstrap(narrow, 32);
     let y = b.dense(y);
     let y = b.square(y);
-    let y = b.bootstrap(y);
+    let y = b.bootstrap(y, 8);
     b.output("narrow", y, 8);
     b.graph
 }

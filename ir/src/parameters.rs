@@ -8,6 +8,8 @@ attr_enum! {
     pub enum Secret {
         #[doc = "every coefficient uniform in {-1, 0, 1}"]
         UniformTernary "uniform_ternary" {}
+        #[doc = "`hamming_weight` coefficients are 1 or -1, all others 0"]
+        SparseTernary "sparse_ternary" { hamming_weight: usize }
     }
 }
 

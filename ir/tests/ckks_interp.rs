@@ -208,12 +208,12 @@ fn a_bootstrap_adds_its_error_and_takes_a_bounded_message() {
         total_levels: 12,
         log_error: -12.0,
     };
-    let bootstrapped = |bound: f64, drop_to: u32, spec: ParameterSpec| {
+    let bootstrapped = |bound: f64, drop_to: u32, slots: usize, spec: ParameterSpec| {
         let (mut graph, x) = graph();
         graph.attrs.parameters = Some(spec);
         let x = push(&mut graph, CkksOp::DropLevel { x, to: drop_to });
         let x = push(&mut graph, CkksOp::AddScalar { x, by: bound });
-        let y = graph.push(CkksOp::Bootstrap { x, to: 4 }, Origin::default())?;
+        let y = graph.push(CkksOp::Bootstrap { x, to: 4, slots }, Origin::default())?;
         graph.output("y", y);
         Ok::<_, aphelion_ir::IrError>(graph)
     };
@@ -222,7 +222,7 @@ fn a_bootstrap_adds_its_error_and_takes_a_bounded_message() {
         bootstrap: Some(bootstrap),
         ..spec()
     };
-    let graph = bootstrapped(0.0, 2, with_bootstrap.clone()).expect("valid");
+    let graph = bootstrapped(0.0, 2, SLOTS, with_bootstrap.clone()).expect("valid");
     assert_eq!(graph.ty(ValueId(3)).level, 4);
     let found = rms(&graph);
     assert!((found / (-12f64).exp2() - 1.0).abs() < 0.05, "{found}");
@@ -234,7 +234,7 @@ fn a_bootstrap_adds_its_error_and_takes_a_bounded_message() {
     assert_eq!(parse_graph::<Ckks>(&text, &graph.constants).expect("parses"), graph);
 
     let message = |error: aphelion_ir::IrError| error.to_string();
-    let far = bootstrapped(1.5, 2, with_bootstrap.clone()).expect("valid");
+    let far = bootstrapped(1.5, 2, SLOTS, with_bootstrap.clone()).expect("valid");
     let inputs = BTreeMap::from([("x".to_string(), samples())]);
     let far = Interpreter::new(&far).and_then(|it| it.evaluate(&inputs, Noise::Seeded(1)));
     let far = far.map_err(message).unwrap_err();
@@ -242,11 +242,44 @@ fn a_bootstrap_adds_its_error_and_takes_a_bounded_message() {
         far.contains("before a bootstrap, which takes magnitudes up to 2"),
         "{far}"
     );
-    let high = bootstrapped(0.0, 3, with_bootstrap).map_err(message).unwrap_err();
+    let high = bootstrapped(0.0, 3, SLOTS, with_bootstrap.clone())
+        .map_err(message)
+        .unwrap_err();
     assert!(
         high.contains("goes from level 3 to 4, the parameters have a bootstrap from 2 to 4"),
         "{high}"
     );
-    let none = bootstrapped(0.0, 2, spec()).map_err(message).unwrap_err();
+    let none = bootstrapped(0.0, 2, SLOTS, spec()).map_err(message).unwrap_err();
     assert!(none.contains("made for no bootstrap"), "{none}");
+    let wide = bootstrapped(0.0, 2, 2 * SLOTS, with_bootstrap.clone())
+        .map_err(message)
+        .unwrap_err();
+    assert!(
+        wide.contains("128 slots are no power of two up to the 64 of the operand"),
+        "{wide}"
+    );
+
+    // Of few slots, the mean over all periods is what comes back.
+    let few = ParameterSpec {
+        secret: Secret::SparseTernary { hamming_weight: 192 },
+        ..with_bootstrap
+    };
+    let graph = bootstrapped(0.0, 2, SLOTS / 4, few).expect("valid");
+    let text = print_graph(&graph).expect("prints");
+    assert!(
+        text.contains("bootstrap %1 {to: 4, slots: 16}") || text.contains("slots: 16"),
+        "{text}"
+    );
+    assert!(text.contains("secret: sparse_ternary {hamming_weight: 192}"), "{text}");
+    assert_eq!(parse_graph::<Ckks>(&text, &graph.constants).expect("parses"), graph);
+    let means: Vec<f64> = (0..SLOTS / 4)
+        .map(|slot| samples().iter().skip(slot).step_by(SLOTS / 4).sum::<f64>() / 4.0)
+        .collect();
+    let exact = run(&graph, Noise::Off);
+    for (slot, found) in exact.iter().enumerate() {
+        let expected = means[slot % means.len()] / 2.0;
+        assert!((found - expected).abs() < 1e-12, "{slot}: {found} {expected}");
+    }
+    let noisy = run(&graph, Noise::Seeded(3));
+    assert!((0..SLOTS).all(|slot| noisy[slot] == noisy[slot % means.len()] && noisy[slot] != exact[slot]));
 }

@@ -10,7 +10,6 @@ use aphelion_runtime::ckks::keys::KeyRequest;
 use aphelion_runtime::ckks::polynomial::{Basis, Polynomial};
 use aphelion_runtime::plan::{BootstrapKind, ConstantWriter, Instruction, Op, Register, Transform, VectorId};
 
-use super::periods::Periods;
 use super::{constants, pending};
 use crate::error::BackendError;
 
@@ -32,9 +31,6 @@ pub(super) struct Emitter<'a> {
     bundles: Vec<Option<Bundle>>,
     /// Values held unrescaled that were rescaled early to be added to one that is.
     rescaled_early: BTreeMap<ValueId, Bundle>,
-    periods: Periods,
-    /// Vectors that the op at hand multiplies or adds.
-    used_vectors: Vec<VectorId>,
     pairs_bootstraps: bool,
     bootstraps: BTreeSet<BootstrapKind>,
     next_register: u32,
@@ -62,8 +58,6 @@ impl<'a> Emitter<'a> {
             merged_rescales: pending::merged_rescales(graph),
             bundles: vec![None; graph.len()],
             rescaled_early: BTreeMap::new(),
-            periods: Periods::default(),
-            used_vectors: Vec::new(),
             pairs_bootstraps: bootstrap.is_some_and(|bootstrap| bootstrap.pairs),
             bootstraps: BTreeSet::new(),
             next_register: 0,
@@ -78,8 +72,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Gives an input its registers; all inputs come before all ops.
-    pub(super) fn input(&mut self, id: ValueId, node: &Node<Ckks>, n_ciphertexts: usize) {
-        self.periods.add(self.graph, id, node, 1);
+    pub(super) fn input(&mut self, id: ValueId, n_ciphertexts: usize) {
         let registers = self.allocate(n_ciphertexts);
         self.bundles[id.index()] = Some(Bundle {
             registers,
@@ -106,7 +99,7 @@ impl<'a> Emitter<'a> {
         let origin = self.origin(&node.origin);
         let bundle = match &node.op {
             CkksOp::Input { layout, .. } => {
-                self.input(id, node, layout.cts);
+                self.input(id, layout.cts);
                 return Ok(());
             }
             CkksOp::Add { a, b } => self.sum(origin, *a, *b, |a, b| Op::Add { a, b })?,
@@ -115,13 +108,11 @@ impl<'a> Emitter<'a> {
             CkksOp::AddScalar { x, by } => self.each(origin, *x, |x| Op::AddScalar { x, by: *by })?,
             CkksOp::AddPlain { x, value, layout } => {
                 let values = constants::plain(&mut self.constants, value, layout, &self.graph.constants)?;
-                self.used_vectors.extend(&values);
                 self.each_with(origin, *x, &values, |x, value| Op::AddPlain { x, value })?
             }
             CkksOp::MulPlain { x, value, layout, at } => {
                 let values = constants::plain(&mut self.constants, value, layout, &self.graph.constants)?;
                 let level = *at as usize;
-                self.used_vectors.extend(&values);
                 self.each_with(origin, *x, &values, |x, value| Op::MulPlain { x, value, level })?
             }
             CkksOp::MulScalar { x, by, at } => {
@@ -163,20 +154,15 @@ impl<'a> Emitter<'a> {
                 }
                 let pool = &self.graph.constants;
                 let transform = constants::transform(&mut self.constants, kernel, input, bsgs, pool)?;
-                self.used_vectors
-                    .extend(transform.diagonals.iter().map(|diagonal| diagonal.vector));
                 self.linear_transform(origin, *x, transform, *at as usize)?
             }
             CkksOp::PolyEval { x, poly, at } => {
                 let polynomial = polynomial(poly).map_err(|reason| unsupported(node, &reason))?;
                 self.poly_eval(origin, *x, polynomial, *at as usize, poly.depth())?
             }
-            CkksOp::Bootstrap { x, .. } => self.bootstraps(origin, *x)?,
+            CkksOp::Bootstrap { x, slots, .. } => self.bootstraps(origin, *x, *slots)?,
         };
         self.bundles[id.index()] = Some(bundle);
-        let used = std::mem::take(&mut self.used_vectors);
-        let plain = self.largest_period(used);
-        self.periods.add(self.graph, id, node, plain);
         Ok(())
     }
 
@@ -275,7 +261,6 @@ impl<'a> Emitter<'a> {
         }
         for (users, registers) in steps.into_values().zip(rotated) {
             for user in users {
-                self.periods.add(self.graph, user, self.graph.node(user), 1);
                 self.bundles[user.index()] = Some(Bundle {
                     registers: registers.clone(),
                     is_rescaled: bundle.is_rescaled,
@@ -323,13 +308,12 @@ impl<'a> Emitter<'a> {
 
     /// Bootstraps every ciphertext: two by two where the parameters provide for pairs. Contents that repeat take a
     /// bootstrap of as many slots as their period.
-    fn bootstraps(&mut self, origin: usize, x: ValueId) -> Emitted {
+    fn bootstraps(&mut self, origin: usize, x: ValueId, slots: usize) -> Emitted {
         let bundle = self.bundle(x)?;
-        let period = self.periods.of(x).unwrap_or(self.graph.ty(x).slots);
         let together = if self.pairs_bootstraps { 2 } else { 1 };
         let mut registers = Vec::with_capacity(bundle.registers.len());
         for xs in bundle.registers.chunks(together) {
-            let kind = BootstrapKind::new(period.max(MIN_BOOTSTRAP_SLOTS), xs.len());
+            let kind = BootstrapKind::new(slots.max(MIN_BOOTSTRAP_SLOTS), xs.len());
             self.bootstraps.insert(kind);
             let op = Op::Bootstrap {
                 xs: xs.to_vec(),
@@ -347,11 +331,6 @@ impl<'a> Emitter<'a> {
             self.keys.merge(&kind.plan(chain)?.key_request()?);
         }
         Ok(())
-    }
-
-    fn largest_period(&self, vectors: Vec<VectorId>) -> usize {
-        let periods = vectors.into_iter().filter_map(|vector| self.constants.period(vector));
-        periods.max().unwrap_or(1)
     }
 
     /// Level of the registers of a value.

@@ -10,7 +10,6 @@
 mod constants;
 mod emit;
 mod pending;
-mod periods;
 mod ports;
 
 use std::collections::BTreeMap;
@@ -51,7 +50,7 @@ pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> 
     for (id, node) in graph.iter() {
         // Inputs are part of the signature even when nothing reads them.
         if let CkksOp::Input { layout, .. } = &node.op {
-            emitter.input(id, node, layout.cts);
+            emitter.input(id, layout.cts);
         }
     }
     for (id, node) in graph.iter().filter(|(id, _)| live[id.index()]) {

@@ -116,12 +116,19 @@ pub(super) fn infer(graph: &Graph<Ckks>, op: &CkksOp) -> Result<CipherType, Stri
                 .ok_or(format!("depth {depth} exceeds level {at}"))?;
             Ok(CipherType { level, ..ty })
         }
-        CkksOp::Bootstrap { x, to } => bootstrap(graph, canonical(graph, *x)?, *to),
+        CkksOp::Bootstrap { x, to, slots } => bootstrap(graph, canonical(graph, *x)?, *to, *slots),
     }
 }
 
-/// The type of `x` bootstrapped to level `to`, which must be the one that the parameters say, where there are some.
-fn bootstrap(graph: &Graph<Ckks>, x: CipherType, to: u32) -> Result<CipherType, String> {
+/// The type of `x` bootstrapped to level `to`, which must be the one that the parameters say, where there are some; nor may
+/// there be more slots than they are made for.
+fn bootstrap(graph: &Graph<Ckks>, x: CipherType, to: u32, slots: usize) -> Result<CipherType, String> {
+    if !slots.is_power_of_two() || slots > x.slots {
+        return Err(format!(
+            "{slots} slots are no power of two up to the {} of the operand",
+            x.slots
+        ));
+    }
     if let Some(parameters) = &graph.attrs.parameters {
         let Some(spec) = &parameters.bootstrap else {
             return Err("the parameters of the graph are made for no bootstrap".into());
@@ -130,6 +137,12 @@ fn bootstrap(graph: &Graph<Ckks>, x: CipherType, to: u32) -> Result<CipherType, 
             return Err(format!(
                 "goes from level {} to {to}, the parameters have a bootstrap from {} to {}",
                 x.level, spec.input_level, spec.levels
+            ));
+        }
+        if slots > spec.slots {
+            return Err(format!(
+                "bootstraps {slots} slots, the parameters are made for {} at most",
+                spec.slots
             ));
         }
     }

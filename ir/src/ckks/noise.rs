@@ -1,18 +1,17 @@
 //! Noise of `ckks` ops, as the variance of the error that an op adds to the real part of every slot.
 //!
-//! Assumes: coefficients of noise polynomials are independent with mean zero, the secret is uniform ternary, values are
-//! real. A polynomial whose coefficients have variance `v` adds variance `slots * v` to the real part of every slot
+//! Assumes: coefficients of noise polynomials are independent with mean zero, values are real. A polynomial whose coefficients have variance `v` adds variance `slots * v` to the real part of every slot
 //! (2 slots coefficients matter to a value of `slots` slots, and half of an embedding's variance is real).
 //! Ensures: variances are in units of the slot values, that is, already divided by the squared scale.
 //!
 //! Source: Costache, Curtis, Hales, Murphy, Ogilvie, Player: "On the precision loss in approximate homomorphic
 //! encryption", SAC 2023 (average-case variances); Kim, Papadimitriou, Polyakov, CT-RSA 2022 (hybrid key switching).
 
-use super::ParameterSpec;
+use super::{ParameterSpec, Secret};
 
 /// Standard deviation of the error of an encryption (homomorphicencryption.org standard).
 const ERROR_SIGMA: f64 = 3.2;
-/// Variance of a coefficient of a uniform ternary secret.
+/// Mean square of a coefficient of a uniform ternary secret.
 const TERNARY_VARIANCE: f64 = 2.0 / 3.0;
 /// Variance of a rounding error.
 const ROUNDING_VARIANCE: f64 = 1.0 / 12.0;
@@ -23,6 +22,8 @@ const MAX_LEVEL: u32 = 1000;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NoiseModel {
     n: f64,
+    /// Expected sum of squares of the secret's coefficients.
+    secret_weight: f64,
     log_scale: f64,
     log_q0: f64,
     max_level: u32,
@@ -46,8 +47,19 @@ impl NoiseModel {
                 spec.dnum, spec.max_level
             ));
         }
+        let n = f64::from(spec.log_n).exp2();
+        let secret_weight = match spec.secret {
+            Secret::UniformTernary {} => n * TERNARY_VARIANCE,
+            Secret::SparseTernary { hamming_weight } => hamming_weight as f64,
+        };
+        if !(1.0..=n).contains(&secret_weight) {
+            return Err(format!(
+                "a secret of weight {secret_weight} does not exist in a ring of degree {n}"
+            ));
+        }
         Ok(NoiseModel {
-            n: f64::from(spec.log_n).exp2(),
+            n,
+            secret_weight,
             log_scale: f64::from(spec.log_scale),
             log_q0: f64::from(spec.log_q0),
             max_level: spec.max_level,
@@ -91,7 +103,7 @@ impl NoiseModel {
 
     /// Rounding both parts of a ciphertext: the second one meets the secret.
     fn division(&self) -> f64 {
-        ROUNDING_VARIANCE * (1.0 + self.n * TERNARY_VARIANCE)
+        ROUNDING_VARIANCE * (1.0 + self.secret_weight)
     }
 
     /// Sum over the digits of N sigma^2 D^2 / (12 P^2).
@@ -123,7 +135,6 @@ impl NoiseModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ckks::Secret;
 
     fn spec() -> ParameterSpec {
         ParameterSpec {
@@ -149,6 +160,22 @@ mod tests {
         let fresh = 4096.0 * (3.2 * 3.2 + 1.0 / 12.0) / (scale * scale);
         assert!((model.fresh(4096) / fresh - 1.0).abs() < 1e-12);
         assert!(model.fresh(64) < model.fresh(4096));
+    }
+
+    #[test]
+    fn a_sparse_secret_makes_less_noise() {
+        let with_weight = |hamming_weight: usize| {
+            let secret = Secret::SparseTernary { hamming_weight };
+            NoiseModel::new(&ParameterSpec { secret, ..spec() })
+        };
+        let (sparse, dense) = (with_weight(192).expect("sane"), NoiseModel::new(&spec()).expect("sane"));
+        let ratio = dense.rescale(4096) / sparse.rescale(4096);
+        assert!(
+            (ratio / ((1.0 + 8192.0 * 2.0 / 3.0) / 193.0) - 1.0).abs() < 1e-12,
+            "{ratio}"
+        );
+        assert_eq!(sparse.fresh(4096), dense.fresh(4096));
+        assert!(with_weight(0).is_err() && with_weight(8193).is_err());
     }
 
     #[test]

@@ -62,7 +62,7 @@ op_table! {
         LinearTransform "linear_transform" (x: ValueId) { kernel: Kernel, input: Layout, bsgs: Bsgs, at: u32 }
         #[doc = "out[i] = p(x[i]) at level `at` - depth(p) and its canonical scale; x lies in [-1, 1] for a Chebyshev basis"]
         PolyEval "poly_eval" (x: ValueId) { poly: Polynomial, at: u32 }
-        #[doc = "the same message at level `to`; x lies in [-1, 1] at the level that the parameters' bootstrap takes"]
-        Bootstrap "bootstrap" (x: ValueId) { to: u32 }
+        #[doc = "the same message at level `to`; x lies in [-1, 1] at the level that the parameters' bootstrap takes, and repeats with period `slots` (slots that do not are averaged)"]
+        Bootstrap "bootstrap" (x: ValueId) { to: u32, slots: usize }
     }
 }

@@ -112,17 +112,15 @@ impl Workload {
             _ => None,
         };
         let mut items: Vec<WorkItem> = Vec::with_capacity(graph.len());
-        let mut periods = Vec::with_capacity(graph.len());
         for (value, node) in graph.iter() {
-            periods.push(period(node, &periods));
             let rescaled_at_once = matches!(only_user(value), Some(CkksOp::Rescale { .. }));
             let work = match &node.op {
-                CkksOp::Bootstrap { .. } => {
+                CkksOp::Bootstrap { slots, .. } => {
                     let bootstraps = bootstraps.ok_or_else(|| {
                         let message = "no parameters were chosen for a bootstrap: run place_bootstraps first";
                         PassError::unsupported(&node.origin, message)
                     })?;
-                    Work::Bootstrap(bootstraps.work(periods[value.index()], node.ty.cts)?)
+                    Work::Bootstrap(bootstraps.work(*slots, node.ty.cts)?)
                 }
                 _ => work(graph, node, rescaled_at_once, &items, memo)?,
             };
@@ -300,18 +298,6 @@ fn live_limbs(graph: &Graph<Ckks>) -> u64 {
         alive = alive.saturating_sub(limbs(id));
     }
     most
-}
-
-/// The period with which contents repeat, as the layouts of `slot` promise.
-fn period(node: &Node<Ckks>, before: &[usize]) -> usize {
-    match &node.op {
-        CkksOp::Input { layout, .. } => layout.period,
-        CkksOp::LinearTransform { kernel, .. } => kernel.output.period,
-        op => {
-            let periods = op.operands().into_iter().map(|x| before[x.index()]);
-            periods.max().unwrap_or(node.ty.slots)
-        }
-    }
 }
 
 /// The runtime's shape of a linear transform, without its rotate-and-sum.

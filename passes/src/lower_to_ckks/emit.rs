@@ -130,8 +130,10 @@ impl<'a> Emitter<'a> {
                         "no parameters were chosen for a bootstrap",
                     ));
                 };
+                let slots = self.source.ty(*x).period;
                 let x = self.at_level(*x, levels.input)?;
-                self.push(CkksOp::Bootstrap { x, to: levels.output }, origin)
+                let to = levels.output;
+                self.push(CkksOp::Bootstrap { x, to, slots }, origin)
             }
             SlotOp::Rotate { x, by, .. } => {
                 let x = self.at_level(*x, level)?;

@@ -99,7 +99,7 @@ pub fn run(cx: &PassCx, mut graph: Graph<Ckks>) -> Result<(Graph<Ckks>, Stats), 
 }
 
 /// Bits of precision that noise has to leave, for a model with or without approximated functions.
-pub(crate) fn needed_bits(cx: &PassCx, is_exact: bool) -> f64 {
+pub fn needed_bits(cx: &PassCx, is_exact: bool) -> f64 {
     let asked_bits = match cx.options.target {
         Target::Precision(bits) => bits,
         Target::Agreement(_) => AGREEMENT_BITS,
@@ -147,6 +147,7 @@ pub fn literal(spec: &ParameterSpec, security: Security) -> Result<ParametersLit
         dnum: spec.dnum as usize,
         secret: match spec.secret {
             Secret::UniformTernary {} => SecretDistribution::UniformTernary,
+            Secret::SparseTernary { hamming_weight } => SecretDistribution::SparseTernary { hamming_weight },
         },
         security,
     };
@@ -212,7 +213,10 @@ pub fn spec_of(plan: &BootstrapPlan) -> ParameterSpec {
         dnum: literal.dnum as u32,
         log_special: literal.p.iter().map(|prime| log2(*prime)).fold(0.0, f64::max).ceil() as u32,
         n_special: literal.p.len() as u32,
-        secret: Secret::UniformTernary {},
+        secret: match literal.secret {
+            SecretDistribution::UniformTernary => Secret::UniformTernary {},
+            SecretDistribution::SparseTernary { hamming_weight } => Secret::SparseTernary { hamming_weight },
+        },
         bootstrap: Some(BootstrapSpec {
             slots: request.slots,
             pairs: request.content == Content::Complex,

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 /// Times that precision may be raised.
 const MAX_ROUNDS: usize = 4;
-/// Chains that are lowered and interpreted before precision is raised.
+/// Chains that are interpreted before precision is raised.
 const MAX_TRIED: usize = 2;
 /// Raised precision exceeds what was missing by this many bits.
 const ROUND_MARGIN_BITS: f64 = 0.5;
@@ -75,16 +75,22 @@ pub(super) fn search(cx: &PassCx, graph: &Graph<Slot>) -> Result<Found, PassErro
     let mut wanted = Wanted::first(widest, needed, *largest, parameters::security(cx));
     let mut n_candidates = 0;
     let mut best_bits = f64::NEG_INFINITY;
+    let mut too_large = None;
     for _ in 0..MAX_ROUNDS {
-        let mut ranked = search.rank(&wanted, &rings)?;
+        let ranked = search.rank(&wanted, &rings)?;
         n_candidates += ranked.len();
         let mut missing = ROUND_MARGIN_BITS;
-        ranked.truncate(MAX_TRIED);
+        let mut n_tried = 0;
         for candidate in ranked {
+            if n_tried == MAX_TRIED {
+                break;
+            }
             let Some(candidate) = search.refined(&wanted, &candidate)? else {
                 continue;
             };
-            match search.try_out(candidate, needed)? {
+            let tried = search.try_out(candidate, needed)?;
+            n_tried += usize::from(!matches!(tried, Tried::TooLarge(_)));
+            match tried {
                 Tried::Kept(found) => {
                     return Ok(Found { n_candidates, ..*found });
                 }
@@ -95,7 +101,16 @@ pub(super) fn search(cx: &PassCx, graph: &Graph<Slot>) -> Result<Found, PassErro
                     break;
                 }
                 Tried::Imprecise(None) => {}
+                // Fewer levels between bootstraps are slower and take smaller keys. The error is that of the fastest.
+                Tried::TooLarge(error) => {
+                    too_large.get_or_insert(error);
+                }
             }
+        }
+        if n_tried == 0
+            && let Some(error) = too_large
+        {
+            return Err(error);
         }
         let Some(raised) = wanted.raised(missing) else { break };
         wanted = raised;
@@ -116,6 +131,8 @@ enum Tried {
     Kept(Box<Found>),
     /// Bits that it keeps; none where a value does not fit.
     Imprecise(Option<f64>),
+    /// It takes more memory than is allowed.
+    TooLarge(PassError),
 }
 
 struct Search<'a> {
@@ -222,7 +239,9 @@ impl<'a> Search<'a> {
         let workload = Workload::new(&lowered, Some(&bootstraps), &self.cx.memo)?;
         let keys = KeyPlan::new(&lowered, &workload, Some(&bootstraps))?;
         let prediction = predict(&workload, &keys, &spec, &self.cx.cost_table);
-        parameters::check_memory(self.cx, &prediction)?;
+        if let Err(error) = parameters::check_memory(self.cx, &prediction) {
+            return Ok(Tried::TooLarge(error));
+        }
         Ok(match parameters::assess(self.cx, &lowered)?.bits {
             Some(bits) if bits >= needed_bits => Tried::Kept(Box::new(Found {
                 graph: placed,

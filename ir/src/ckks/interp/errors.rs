@@ -56,20 +56,21 @@ impl Errors {
         self.source.is_some()
     }
 
-    /// `value` bootstrapped, with the errors of that.
-    pub(super) fn bootstrap(&mut self, value: Contents) -> Result<Contents, String> {
-        let Some((model, _)) = &self.source else {
-            return Ok(value);
-        };
-        let variance = model.bootstrap().ok_or("the parameters are made for no bootstrap")?;
-        let largest = largest(&value);
-        if largest > BOOTSTRAP_RANGE {
-            return Err(format!(
-                "a slot holds {largest:.3e} before a bootstrap, which takes magnitudes up to {BOOTSTRAP_RANGE}; widen the \
-                 calibrated ranges"
-            ));
+    /// `period` bootstrapped, with the errors of that, and repeated over all `slots`.
+    pub(super) fn bootstrap(&mut self, period: &Contents, slots: usize) -> Result<Contents, String> {
+        let mut fresh = period.clone();
+        if let Some((model, _)) = &self.source {
+            let variance = model.bootstrap().ok_or("the parameters are made for no bootstrap")?;
+            let largest = largest(period);
+            if largest > BOOTSTRAP_RANGE {
+                return Err(format!(
+                    "a slot holds {largest:.3e} before a bootstrap, which takes magnitudes up to {BOOTSTRAP_RANGE}; widen \
+                     the calibrated ranges"
+                ));
+            }
+            fresh = self.add(fresh, |_, _| variance);
         }
-        Ok(self.add(value, |_, _| variance))
+        Ok(fresh.iter().map(|ct| ct.repeat(slots / ct.len())).collect())
     }
 
     /// Slots must be finite and, where errors are added, not wrap around the modulus.
