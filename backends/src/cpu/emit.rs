@@ -9,10 +9,14 @@ use aphelion_runtime::ckks::boot::BootstrapPlan;
 use aphelion_runtime::ckks::keys::KeyRequest;
 use aphelion_runtime::ckks::polynomial::{Basis, Polynomial};
 use aphelion_runtime::plan::{BootstrapKind, ConstantWriter, Instruction, Op, Register, Transform, VectorId};
+use rayon::prelude::*;
 
-use super::{constants, pending};
+use super::constants::{self, Matrix};
+use super::pending;
 use crate::error::BackendError;
 
+/// Matrices that are made at the same time: they take much memory for a moment.
+const MATRICES_AT_ONCE: usize = 2;
 /// Fewest slots of a bootstrap.
 const MIN_BOOTSTRAP_SLOTS: usize = 2;
 
@@ -29,6 +33,10 @@ pub(super) struct Emitter<'a> {
     users: Vec<Vec<ValueId>>,
     merged_rescales: Vec<bool>,
     bundles: Vec<Option<Bundle>>,
+    /// Linear transforms to come, the next one last.
+    transforms_ahead: Vec<ValueId>,
+    /// Matrices made ahead.
+    matrices: BTreeMap<ValueId, Matrix>,
     /// Values held unrescaled that were rescaled early to be added to one that is.
     rescaled_early: BTreeMap<ValueId, Bundle>,
     pairs_bootstraps: bool,
@@ -57,6 +65,13 @@ impl<'a> Emitter<'a> {
             users,
             merged_rescales: pending::merged_rescales(graph),
             bundles: vec![None; graph.len()],
+            transforms_ahead: graph
+                .iter()
+                .rev()
+                .filter(|(id, node)| live[id.index()] && matches!(node.op, CkksOp::LinearTransform { .. }))
+                .map(|(id, _)| id)
+                .collect(),
+            matrices: BTreeMap::new(),
             rescaled_early: BTreeMap::new(),
             pairs_bootstraps: bootstrap.is_some_and(|bootstrap| bootstrap.pairs),
             bootstraps: BTreeSet::new(),
@@ -142,18 +157,11 @@ impl<'a> Emitter<'a> {
             }
             CkksOp::DropLevel { x, to } => self.each(origin, *x, |x| Op::DropLevel { x, to: *to as usize })?,
             CkksOp::Rotate { x, .. } => return self.rotations(origin, *x),
-            CkksOp::LinearTransform {
-                x,
-                kernel,
-                input,
-                bsgs,
-                at,
-            } => {
+            CkksOp::LinearTransform { x, at, .. } => {
                 if *at == 0 {
                     return Err(unsupported(node, "a linear transform at level 0 leaves no rescale"));
                 }
-                let pool = &self.graph.constants;
-                let transform = constants::transform(&mut self.constants, kernel, input, bsgs, pool)?;
+                let transform = self.matrix(id)?.transform(&mut self.constants)?;
                 self.linear_transform(origin, *x, transform, *at as usize)?
             }
             CkksOp::PolyEval { x, poly, at } => {
@@ -164,6 +172,25 @@ impl<'a> Emitter<'a> {
         };
         self.bundles[id.index()] = Some(bundle);
         Ok(())
+    }
+
+    /// The matrix of a linear transform. Some that follow are made with it, for threads to share in.
+    fn matrix(&mut self, id: ValueId) -> Result<Matrix, BackendError> {
+        if !self.matrices.contains_key(&id) {
+            let first = self.transforms_ahead.len().saturating_sub(MATRICES_AT_ONCE);
+            let made = self.transforms_ahead.split_off(first).into_par_iter().map(|id| {
+                let CkksOp::LinearTransform {
+                    kernel, input, bsgs, ..
+                } = self.graph.op(id)
+                else {
+                    unreachable!("only linear transforms are ahead");
+                };
+                Ok((id, Matrix::new(kernel, input, bsgs, &self.graph.constants)?))
+            });
+            self.matrices = made.collect::<Result<_, BackendError>>()?;
+        }
+        let matrix = self.matrices.remove(&id);
+        matrix.ok_or_else(|| BackendError::Unfinished(format!("{id} is out of order")))
     }
 
     fn sum(&mut self, origin: usize, a: ValueId, b: ValueId, op: impl Fn(Register, Register) -> Op) -> Emitted {
