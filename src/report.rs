@@ -1,11 +1,12 @@
 //! Machine-readable reports: what `--json` prints. Times are in seconds, sizes in bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aphelion_passes::pipeline::PassReport;
+use aphelion_runtime::ckks::keys::KeyPurpose;
 use aphelion_runtime::ckks::params::{Parameters, SecretDistribution, Security};
 use aphelion_runtime::exec::{MemoryUse, Schedule, Server};
-use aphelion_runtime::plan::{Counts, Plan};
+use aphelion_runtime::plan::{ClientPart, Counts, Op, Plan};
 use serde::Serialize;
 
 /// Encryption parameters.
@@ -63,12 +64,12 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys that `plan` needs under `params`.
+    /// The keys that a plan needs under `params`.
     #[must_use]
-    pub fn of(plan: &Plan, params: &Parameters) -> Self {
-        let keys = plan.client().keys.keys();
+    pub fn of(part: &ClientPart, params: &Parameters) -> Self {
+        let keys = part.keys.keys();
         let limb = (params.n() * size_of::<u64>()) as u64;
-        let encapsulation = plan.client().keys.encapsulation;
+        let encapsulation = part.keys.encapsulation;
         // To the sparse secret over two primes, and back with a single digit.
         let to_and_back = encapsulation.map_or(0, |keys| (2 + keys.level + 1 + params.p().len()) as u64 * limb);
         Self {
@@ -86,6 +87,44 @@ impl Keys {
     pub fn bytes_at(params: &Parameters, level: usize) -> u64 {
         let limb = (params.n() * size_of::<u64>()) as u64;
         (params.digits(level) * (level + 1 + params.p().len())) as u64 * limb
+    }
+}
+
+/// Bytes of evaluation keys by what they are for, as they are sent and stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeyUse {
+    /// Relinearisation.
+    pub relinearization: u64,
+    /// Complex conjugation.
+    pub conjugation: u64,
+    /// Rotations that layers take; bootstraps may take them, too.
+    pub layers: u64,
+    /// Rotations that only bootstraps take.
+    pub bootstraps: u64,
+    /// To an ephemeral sparse secret and back.
+    pub encapsulation: u64,
+}
+
+impl KeyUse {
+    /// The keys that `plan` needs under `params`.
+    #[must_use]
+    pub fn of(plan: &Plan, params: &Parameters) -> Self {
+        let instructions = plan.program().instructions.iter();
+        let layers = instructions.filter(|instruction| !matches!(instruction.op, Op::Bootstrap { .. }));
+        let by_layers: BTreeSet<KeyPurpose> = layers.flat_map(|instruction| plan.keys_of(&instruction.op)).collect();
+        let mut bytes = Self::default();
+        for (purpose, level) in plan.client().keys.keys() {
+            let sum = match purpose {
+                KeyPurpose::Relinearize => &mut bytes.relinearization,
+                KeyPurpose::Conjugate => &mut bytes.conjugation,
+                KeyPurpose::Rotate(_) if by_layers.contains(&purpose) => &mut bytes.layers,
+                KeyPurpose::Rotate(_) => &mut bytes.bootstraps,
+            };
+            *sum += Keys::bytes_at(params, level);
+        }
+        let all = Keys::of(plan.client(), params).bytes;
+        bytes.encapsulation = all - bytes.relinearization - bytes.conjugation - bytes.layers - bytes.bootstraps;
+        bytes
     }
 }
 
@@ -187,6 +226,8 @@ pub struct Summary {
     pub depth: usize,
     /// Evaluation keys.
     pub keys: Keys,
+    /// Their bytes by use.
+    pub key_use: KeyUse,
     /// What the cost model foresaw for one evaluation.
     pub predicted_evaluate_s: Option<f64>,
     /// What the compiler foresaw as precision.
@@ -204,7 +245,8 @@ impl Summary {
             batch: plan.client().batch,
             counts: Counts::of_program(program),
             depth: depth(plan),
-            keys: Keys::of(plan, params),
+            keys: Keys::of(plan.client(), params),
+            key_use: KeyUse::of(plan, params),
             predicted_evaluate_s: program.report.predicted_evaluate_s,
             predicted_bits: program.report.predicted_bits,
         }

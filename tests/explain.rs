@@ -113,10 +113,12 @@ fn deep_plan() -> Plan {
         parameters: literal,
         bootstrap: Some(chain),
         model_hash: "b007".into(),
+        op_seconds: Vec::new(),
         input_ranges: Default::default(),
         report: Report {
             predicted_evaluate_s: Some(2.0),
             predicted_bits: Some(14.5),
+            instruction_s: Vec::new(),
             cost_table: Some(CostTableId {
                 source: "measured elsewhere".into(),
                 hash: "0123456789abcdef0123".into(),

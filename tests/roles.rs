@@ -89,6 +89,7 @@ fn write_plan(folder: &Path) -> PathBuf {
         model_hash: "feed".into(),
         input_ranges: [("x".to_string(), (-1.0, 1.0))].into(),
         report: Report::default(),
+        op_seconds: Vec::new(),
     };
     let path = folder.join("small.aph");
     plan(&graph, &info).unwrap().write(&path).unwrap();

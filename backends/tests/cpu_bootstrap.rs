@@ -51,6 +51,7 @@ fn info(bootstrap: Option<BootstrapPlan>) -> PlanInfo {
         model_hash: "b007".into(),
         input_ranges: BTreeMap::new(),
         report: Report::default(),
+        op_seconds: Vec::new(),
     }
 }
 

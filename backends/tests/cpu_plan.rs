@@ -150,6 +150,7 @@ fn info(levels: usize, security: Security) -> PlanInfo {
         model_hash: "feed".into(),
         input_ranges: BTreeMap::from([("x".to_string(), (-2.0, 2.0))]),
         report: Report::default(),
+        op_seconds: Vec::new(),
     }
 }
 

@@ -33,6 +33,7 @@ fn precision(graph: &Graph<Nn>, target: f64) -> (f64, f64) {
         model_hash: String::new(),
         input_ranges: BTreeMap::new(),
         report: Report::default(),
+        op_seconds: Vec::new(),
     };
     let plan = plan(&compiled.ckks, &info).expect("a valid plan");
     let mut rng = SecretRng::from_seed([11; 32]);

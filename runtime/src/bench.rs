@@ -12,15 +12,16 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::ckks::boot::processor_nanoseconds;
-use crate::ckks::encoding::Encoder;
-use crate::ckks::eval::Evaluator;
+use crate::ckks::encoding::{Complex64, Encoder};
+use crate::ckks::eval::{EncodedDiagonals, Evaluator};
 use crate::ckks::keys::{KeyRequest, SecretKey};
+use crate::ckks::linear::{DiagonalIdx, LinearTransform};
 use crate::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
 use crate::error::{Error, Result};
 use crate::ring::SecretRng;
 
 /// Names of the operations.
-pub const OPERATIONS: [&str; 12] = [
+pub const OPERATIONS: [&str; 13] = [
     "ntt_fwd",
     "ntt_inv",
     "encode",
@@ -33,10 +34,15 @@ pub const OPERATIONS: [&str; 12] = [
     "mul_cc_relin_rescale",
     "rotate",
     "hoisted_rot8",
+    "transform",
 ];
 
 /// Rotations of `hoisted_rot8`.
 const HOISTED: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+/// Results of `transform`, each a sum of [`TRANSFORM_BABIES`] rotations, the first by nothing, times real diagonals.
+pub const TRANSFORM_OUTPUTS: usize = 8;
+/// See [`TRANSFORM_OUTPUTS`].
+pub const TRANSFORM_BABIES: usize = 8;
 /// No operation is run less often or more often than this.
 const MIN_RUNS: usize = 5;
 const MAX_RUNS: usize = 2000;
@@ -50,17 +56,20 @@ pub struct Set {
 }
 
 impl Set {
-    /// The 128-bit set whose modulus matches the peers': log2 Q of 375, 660 and 1310 for N = 2^14, 2^15 and 2^16.
+    /// The 128-bit set whose modulus matches the peers': log2 Q of 375, 660 and 1310 for N = 2^14, 2^15 and 2^16; below, one as
+    /// small models have it.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`] for another ring degree.
     pub fn matched(log_n: u32) -> Result<Self> {
         let (levels, log_scale, log_q0, dnum) = match log_n {
+            12 => (1, 31.0, 34.0, 2),
+            13 => (5, 29.0, 32.0, 6),
             14 => (8, 41.0, 47.0, 9),
             15 => (15, 41.0, 45.0, 4),
             16 => (26, 48.5, 49.0, 4),
             _ => {
-                let reason = format!("no benchmark set for N = 2^{log_n}: choose 14, 15 or 16");
+                let reason = format!("no benchmark set for N = 2^{log_n}: choose 12 to 16");
                 return Err(Error::InvalidParameter { name: "log_n", reason });
             }
         };
@@ -160,6 +169,11 @@ fn measure_here(
     let product = evaluator.mul_plain(&a, &plaintext)?;
     let table = params.ring().table(0);
     let mut limb: Vec<u64> = (0..params.n() as u64).collect();
+    let transform = if ops.contains(&"transform") {
+        Some(transform(&evaluator, &encoder, level)?)
+    } else {
+        None
+    };
 
     let mut measurements = Vec::with_capacity(ops.len());
     for op in ops {
@@ -177,6 +191,11 @@ fn measure_here(
                 "mul_cc_relin_rescale" => drop(black_box(evaluator.mul_relin_rescale(&a, &b)?)),
                 "rotate" => drop(black_box(evaluator.rotate(&a, 1)?)),
                 "hoisted_rot8" => drop(black_box(evaluator.rotate_hoisted(&a, &HOISTED)?)),
+                "transform" => {
+                    if let Some((shape, diagonals)) = &transform {
+                        drop(black_box(evaluator.linear_transform(&[&a], shape, diagonals, level)?));
+                    }
+                }
                 other => {
                     let reason = format!("there is none called `{other}`");
                     return Err(Error::InvalidParameter {
@@ -203,6 +222,28 @@ fn measure_here(
         measurements.push(measurement);
     }
     Ok(measurements)
+}
+
+/// The transform that is measured, with its diagonals.
+fn transform(evaluator: &Evaluator, encoder: &Encoder, level: usize) -> Result<(LinearTransform, EncodedDiagonals)> {
+    let (params, slots) = (evaluator.params(), evaluator.params().max_slots());
+    let place = |out: usize| {
+        (0..TRANSFORM_BABIES).map(move |baby| DiagonalIdx {
+            out,
+            giant: 0,
+            input: 0,
+            baby,
+        })
+    };
+    let places: Vec<DiagonalIdx> = (0..TRANSFORM_OUTPUTS).flat_map(place).collect();
+    let shape = LinearTransform::new(slots, 1, TRANSFORM_OUTPUTS, places.clone(), Vec::new())?;
+    let encoding = evaluator.diagonal_encoding(&shape, level, params.scale(level))?;
+    let mut diagonals = EncodedDiagonals::default();
+    for (number, idx) in places.into_iter().enumerate() {
+        let values = (0..slots).map(|i| Complex64::from(((i + number) as f64).sin()));
+        diagonals.insert(idx, encoder.encode_over(values, slots, encoding.basis, encoding.scale)?);
+    }
+    Ok((shape, diagonals))
 }
 
 /// Milliseconds of one operation.

@@ -235,15 +235,23 @@ fn largest_error(found: &[Vec<f64>], expected: &[Vec<f64>]) -> f64 {
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-/// Memory for this many bytes of weights beside everything else.
-fn within(plan: &Plan, weight_bytes: u64) -> ServerOptions {
+/// The least memory that a plan runs in, and as much more.
+fn within(plan: &Plan, more_bytes: u64) -> ServerOptions {
     let client = Client::new(plan.client().clone()).unwrap();
     let mut rng = SecretRng::from_seed([1; 32]);
     let secret = client.secret_key(&mut rng);
     let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
-    let server = Server::new(plan.clone(), keys, &ServerOptions::default()).unwrap();
+    let nothing = ServerOptions {
+        memory_bytes: 0,
+        ..ServerOptions::default()
+    };
+    let refused = Server::new(plan.clone(), keys, &nothing).err();
+    let Some(Error::NotEnoughMemory { needed, allowed: 0 }) = refused else {
+        panic!("{refused:?}");
+    };
     ServerOptions {
-        memory_bytes: server.memory().without_weights() + weight_bytes,
+        memory_bytes: needed + more_bytes,
+        ..ServerOptions::default()
     }
 }
 
@@ -272,6 +280,14 @@ fn run(plan: &Plan, slots: usize, options: &ServerOptions) -> (f64, Vec<Vec<f64>
         (1..=n).collect::<Vec<_>>()
     );
     assert!((done[n - 1].fraction - 1.0).abs() < 1e-9);
+    assert!(done[n - 1].left.as_secs_f64() <= 1e-6 * result.profile.wall.as_secs_f64());
+    for progress in &done[..n - 1] {
+        let all = progress.left.as_secs_f64() / (1.0 - progress.fraction);
+        assert!(
+            all <= 1.001 * result.profile.wall.as_secs_f64() / progress.fraction,
+            "{progress:?}"
+        );
+    }
     let outputs = client.decrypt(&secret, &result.outputs).unwrap();
     (largest_error(&outputs, &clear(plan, &inputs)), outputs)
 }
@@ -316,20 +332,25 @@ fn memory_for_weights_is_bounded() {
     let mut rng = SecretRng::from_seed([2; 32]);
     let secret = client.secret_key(&mut rng);
     let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
-    let ahead = |weight_bytes: u64| {
-        let server = Server::new(plan.clone(), keys.clone(), &within(&plan, weight_bytes)).unwrap();
-        let weights = server.weights();
-        assert!(weights.bytes() <= weight_bytes && weights.bytes() <= weights.all_bytes());
-        assert_eq!(server.memory().weights, weights.bytes());
-        (weights.n_ahead(), weights.n_plaintexts(), weights.bytes())
+    let ahead = |options: &ServerOptions| {
+        let server = Server::new(plan.clone(), keys.clone(), options).unwrap();
+        assert!(server.memory().total() <= options.memory_bytes);
+        assert_eq!(server.memory().weights, server.weights().bytes());
+        assert_eq!(server.weights().n_plaintexts(), 10);
+        server.weights().n_ahead()
     };
-    assert_eq!(ahead(0), (0, 10, 0));
-    let (all, of, bytes) = ahead(1 << 40);
-    assert_eq!((all, of), (10, 10));
-    let too_little = Server::new(plan.clone(), keys.clone(), &ServerOptions { memory_bytes: 1 << 20 });
-    assert!(matches!(too_little.err().unwrap(), Error::NotEnoughMemory { allowed, .. } if allowed == 1 << 20));
-    let (some, all, _) = ahead(bytes / 2);
-    assert!(some > 0 && some < all, "{some} of {all}");
+    assert_eq!(ahead(&within(&plan, 0)), 0);
+    assert_eq!(ahead(&ServerOptions::default()), 10);
+    let mut too_little = within(&plan, 0);
+    too_little.memory_bytes -= 1;
+    let refused = Server::new(plan.clone(), keys.clone(), &too_little).err().unwrap();
+    let Error::NotEnoughMemory { needed, allowed } = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(
+        (needed, allowed),
+        (too_little.memory_bytes + 1, too_little.memory_bytes)
+    );
     let server = Server::new(plan.clone(), keys, &ServerOptions::default()).unwrap();
     let peak = server.schedule().peak_registers();
     assert!((4..8).contains(&peak), "{peak} ciphertexts at once");
@@ -398,22 +419,28 @@ fn plaintexts_are_encoded_an_instruction_ahead() {
     let mut rng = SecretRng::from_seed([1; 32]);
     let secret = client.secret_key(&mut rng);
     let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
-    let all = Server::new(plan.clone(), keys.clone(), &ServerOptions::default())
-        .unwrap()
-        .weights()
-        .bytes();
-    let mut batches = Vec::new();
-    for part in [0, 2, 3, 4] {
-        let options = within(&plan, all * part / 4);
+    let all = Server::new(plan.clone(), keys.clone(), &ServerOptions::default()).unwrap();
+    let step = (all.memory().idle + all.weights().bytes()) / 8;
+    let mut counts = Vec::new();
+    for part in 0..12 {
+        let options = within(&plan, step * part);
         let server = Server::new(plan.clone(), keys.clone(), &options).unwrap();
         assert!(server.memory().total() <= options.memory_bytes);
-        batches.push(server.weights().n_batches());
-        for threads in [1, 3] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            assert_eq!(pool.install(|| run(&plan, 512, &options).1), ahead);
-        }
+        counts.push((server.weights().n_ahead(), server.weights().n_batches()));
+        let threads = 1 + 2 * (part as usize % 2);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| run(&plan, 512, &options).1), ahead);
     }
-    assert!(batches[0] == 0 && batches[2] > 1 && batches[3] == 0, "{batches:?}");
+    let n_plaintexts = all.weights().n_plaintexts();
+    assert_eq!((counts[0], counts[11]), ((0, 0), (n_plaintexts, 0)), "{counts:?}");
+    assert!(counts.is_sorted_by_key(|(n_ahead, _)| *n_ahead), "{counts:?}");
+    assert!(
+        counts
+            .iter()
+            .any(|(n_ahead, _)| *n_ahead > 0 && *n_ahead < n_plaintexts),
+        "{counts:?}"
+    );
+    assert!(counts.iter().any(|(_, n_batches)| *n_batches > 1), "{counts:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use anyhow::Context;
 use aphelion::driver::compile::{Compilation, compile};
 use aphelion::driver::data::Sample;
 use aphelion::driver::infer::{Job, infer};
+use aphelion::driver::limits::Limits;
 use aphelion::driver::metrics::Decision;
 use aphelion::driver::model::Model;
 use aphelion::driver::simulate::{Simulated, simulate};
@@ -47,7 +48,8 @@ pub(super) struct Infer {
     /// One class per sample, to count right predictions.
     #[arg(long, value_name = "FILE.npz:y")]
     labels: Option<String>,
-    /// Memory for the process; what is free unless given. Weights that find no room are encoded at every use.
+    /// Memory for the process; what is free unless given. Weights that find no room are encoded at every
+    /// use; where even keys find none, nothing is begun.
     #[arg(long, value_name = "SIZE", value_parser = parse::size)]
     max_memory: Option<u64>,
     /// Warns of every input that leads an activation out of the interval it was approximated on, and by how much.
@@ -109,7 +111,10 @@ impl Infer {
             samples: &samples,
             labels: labels.as_deref(),
             calibration,
-            max_memory: self.max_memory,
+            limits: Limits {
+                max_memory: self.max_memory,
+                traced: self.trace.is_some(),
+            },
         };
         let inference = infer(&job, &mut roles::random_source(self.seed)?, output)?;
         self.write(&model, &compilation, &inference.outputs)?;

@@ -28,7 +28,7 @@ impl Output {
             ProgressDrawTarget::stderr()
         };
         let bar = ProgressBar::with_draw_target(Some(RESOLUTION as u64), target);
-        let style = "{spinner} {msg:40} {bar:30} {elapsed} (left: {eta})";
+        let style = "{spinner} {msg:40} {bar:30} {elapsed} {prefix}";
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
@@ -81,11 +81,16 @@ impl Observer for Output {
     fn stage(&self, name: &str) {
         self.bar.reset();
         self.bar.set_message(name.to_string());
+        self.bar.set_prefix("");
         self.bar.enable_steady_tick(Duration::from_millis(100));
     }
 
     fn progress(&self, fraction: f64) {
         self.bar.set_position((fraction * RESOLUTION) as u64);
+    }
+
+    fn time_left(&self, left: Duration) {
+        self.bar.set_prefix(format!("({} left)", seconds(left.as_secs_f64())));
     }
 
     fn notice(&self, text: &str) {

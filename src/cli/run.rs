@@ -5,10 +5,11 @@ use std::io::BufWriter;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use aphelion::driver::machine::{peak_rss_bytes, rss_bytes};
+use aphelion::driver::limits::Limits;
 use aphelion::driver::metrics::median;
 use aphelion::driver::{DriverError, roles};
-use aphelion::report::Memory;
+use aphelion::report::{KeyUse, Keys, Memory};
+use aphelion_runtime::exec::resident::{peak_resident_bytes, resident_bytes};
 use aphelion_runtime::exec::write_trace;
 use aphelion_runtime::plan::{Bundle, Counts, Direction, Plan};
 use clap::Args;
@@ -38,7 +39,8 @@ pub(super) struct Run {
     /// Encrypted results.
     #[arg(short, long, value_name = "y.ct")]
     output: PathBuf,
-    /// Memory for the process; what is free unless given. Weights that find no room are encoded at every use.
+    /// Memory for the process; what is free unless given. Weights that find no room are encoded at every
+    /// use; where even keys find none, nothing is begun.
     #[arg(long, value_name = "SIZE", value_parser = parse::size)]
     max_memory: Option<u64>,
     /// Keeps the state in this folder, after every bootstrap; a run that was stopped goes on from there.
@@ -55,6 +57,8 @@ struct Report {
     runs: usize,
     evaluate_s: f64,
     counts: Counts,
+    keys: Keys,
+    key_use: KeyUse,
     memory: Memory,
     threads: usize,
     peak_rss_bytes: Option<u64>,
@@ -64,8 +68,12 @@ impl Run {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
         let plan = Plan::open(&self.plan).map_err(DriverError::in_file(&self.plan))?;
         let id = plan.client().id()?;
-        let before = rss_bytes().unwrap_or(0);
-        let server = roles::open_server(plan, &self.keys, self.max_memory, output)?;
+        let before = resident_bytes().unwrap_or(0);
+        let limits = Limits {
+            max_memory: self.max_memory,
+            traced: self.trace.is_some(),
+        };
+        let server = roles::open_server(plan, &self.keys, &limits, output)?;
         let inputs = Bundle::read(server.params(), id, Direction::Inputs, &self.input)
             .map_err(DriverError::in_file(&self.input))?;
         let (results, profiles) = roles::run(&server, &inputs, self.checkpoint.as_deref(), output)?;
@@ -82,9 +90,11 @@ impl Run {
             runs: profiles.len(),
             evaluate_s: median(profiles.iter().map(|profile| profile.wall.as_secs_f64()).collect()),
             counts: Counts::of_program(server.plan().program()),
+            keys: Keys::of(server.plan().client(), server.params()),
+            key_use: KeyUse::of(server.plan(), server.params()),
             memory: Memory::new(&server, before),
             threads: rayon::current_num_threads(),
-            peak_rss_bytes: peak_rss_bytes(),
+            peak_rss_bytes: peak_resident_bytes(),
         };
         output.report(&report, |report| {
             format!(

@@ -1,20 +1,26 @@
 //! The prices of this machine: operations of the scheme, measured, correct the compiler's own cost table.
 
-use aphelion_passes::cost_model::{self, CostTable};
+use aphelion_passes::cost_model::{self, CostTable, PREDICTED_THREADS};
 use aphelion_runtime::bench::{Measurement, Set, measure_each};
 
 use super::error::{DriverError, Result};
 use super::observer::Observer;
 
 /// Operations that the cost table is corrected by; all of them are ones that it can price.
-pub const OPERATIONS: [&str; 6] = [
+pub const OPERATIONS: [&str; 9] = [
     "add_cc",
     "mul_cp",
     "rescale",
     "mul_cc_relin",
     "mul_cc_relin_rescale",
     "rotate",
+    "hoisted_rot8",
+    "transform",
+    "encode",
 ];
+
+/// Operations that show what a second thread gains: the like of what programs spend their time with.
+pub const ON_SEVERAL_THREADS: [&str; 3] = ["rotate", "mul_cc_relin_rescale", "transform"];
 
 /// A measured machine.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +31,8 @@ pub struct Calibration {
     pub measurements: Vec<Measurement>,
 }
 
-/// Measures every operation at each of the ring degrees `log_n` for about `seconds`, on one thread.
+/// Measures every operation at each of the ring degrees `log_n` for about `seconds` on one thread, and some on as many threads
+/// as predictions are for, if the machine has them.
 ///
 /// # Errors
 /// When there is no set of parameters to measure at a degree, or a thread cannot be started.
@@ -34,19 +41,24 @@ pub fn calibrate(log_n: &[u32], seconds: f64, observer: &dyn Observer) -> Result
         .iter()
         .map(|log_n| Set::matched(*log_n))
         .collect::<std::result::Result<Vec<_>, _>>()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    let pool = pool.map_err(|error| DriverError::BadInput(format!("no thread to measure on: {error}")))?;
-    let total = (sets.len() * OPERATIONS.len()) as f64;
+    let mut rounds: Vec<(usize, &[&str])> = vec![(1, &OPERATIONS)];
+    if std::thread::available_parallelism().is_ok_and(|threads| threads.get() >= PREDICTED_THREADS) {
+        rounds.push((PREDICTED_THREADS, &ON_SEVERAL_THREADS));
+    }
+    let total = sets.len() * rounds.iter().map(|(_, operations)| operations.len()).sum::<usize>();
     let mut measurements = Vec::new();
     for (set, log_n) in sets.iter().zip(log_n) {
         observer.stage(&format!("measuring at N = 2^{log_n}"));
-        let mut done = measurements.len();
-        observer.progress(done as f64 / total);
-        let mut on_done = |_: &Measurement| {
-            done += 1;
-            observer.progress(done as f64 / total);
-        };
-        measurements.extend(pool.install(|| measure_each(set, &OPERATIONS, seconds, &mut on_done))?);
+        for (threads, operations) in &rounds {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(*threads).build();
+            let pool = pool.map_err(|error| DriverError::BadInput(format!("no threads to measure on: {error}")))?;
+            let mut done = measurements.len();
+            let mut on_done = |_: &Measurement| {
+                done += 1;
+                observer.progress(done as f64 / total as f64);
+            };
+            measurements.extend(pool.install(|| measure_each(set, operations, seconds, &mut on_done))?);
+        }
     }
     let source = format!(
         "measured on {} by calibrate-machine {}",
@@ -103,8 +115,9 @@ mod tests {
             cpu_ms: None,
         };
         let table = CostTable::default();
-        let ntt = |ms: f64| corrected(&table, "here", &[measurement(ms)]).row(14).ntt;
-        assert!((ntt(20.0) / ntt(5.0) - 4.0).abs() < 1e-9);
+        let rotate = |table: &CostTable, log_n: u32| table.row(log_n).ntt + table.row(log_n).stream_multiply;
+        let price = |ms: f64| rotate(&corrected(&table, "here", &[measurement(ms)]), 14);
+        assert!((price(20.0) / price(5.0) - 4.0).abs() < 0.2);
         // Degrees that were not measured follow those that were.
         let twice = corrected(&table, "here", &[measurement(20.0)]);
         let ratio = |log_n: u32| twice.row(log_n).ntt / table.row(log_n).ntt;

@@ -88,7 +88,9 @@ pub fn compile(
                 .collect(),
             values,
             cost_table: prices::identify(&cx.cost_table),
+            ..Report::default()
         },
+        op_seconds: compiled.prediction.op_seconds,
     };
     Ok(Compilation {
         plan: cpu::plan(&compiled.ckks, &info)?,

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use aphelion_ir::nn::Interpreter;
 use aphelion_runtime::client::Client;
-use aphelion_runtime::exec::{Profile, Server};
+use aphelion_runtime::exec::Profile;
+use aphelion_runtime::exec::resident::{peak_resident_bytes, resident_bytes};
 use aphelion_runtime::ring::SecretRng;
 
 use super::compile::Compilation;
 use super::data::Sample;
 use super::error::Result;
-use super::machine::{peak_rss_bytes, rss_bytes};
+use super::limits::Limits;
 use super::metrics::{Decision, accuracy, agreement, error_stats, median};
 use super::model::Model;
 use super::observer::Observer;
-use super::roles::{run_name, server_options, timed};
+use super::roles::{run_name, show, timed};
 use crate::report::{Calibration, InferReport, Memory, Summary, Times};
 
 /// Results of an encrypted inference.
@@ -41,8 +42,8 @@ pub struct Job<'a> {
     pub labels: Option<&'a [usize]>,
     /// What ranges were taken from.
     pub calibration: Calibration,
-    /// Bytes that the process may take; all that is free unless given.
-    pub max_memory: Option<u64>,
+    /// What the process may take.
+    pub limits: Limits,
 }
 
 /// Runs the job.
@@ -51,17 +52,17 @@ pub struct Job<'a> {
 /// When a sample does not fit, an instruction fails, or the clear model cannot be computed.
 pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Result<Inference> {
     let plan = &job.compilation.plan;
-    let before = rss_bytes().unwrap_or(0);
-    let options = server_options(job.max_memory);
+    let before = resident_bytes().unwrap_or(0);
     observer.stage("making keys");
     let client = Client::new(plan.client().clone())?;
+    job.limits.check_keys(plan.client(), client.params())?;
     let ((secret, keys), keygen) = timed(|| {
         let secret = client.secret_key(rng);
         let keys = client.evaluation_keys(&secret, rng)?;
         Ok((secret, keys))
     })?;
     observer.stage("encoding weights");
-    let (server, encode) = timed(|| Ok(Server::new(plan.clone(), keys, &options)?))?;
+    let (server, encode) = timed(|| job.limits.server(plan.clone(), keys))?;
 
     let mut times = Times {
         compile: job.compilation.seconds,
@@ -84,7 +85,7 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
     for (number, run) in job.samples.chunks(plan.client().batch).enumerate() {
         observer.stage(&run_name(plan.client().batch, number, job.samples.len()));
         let (inputs, encrypt) = timed(|| Ok(client.encrypt(&secret, &plan.client().side_by_side(run)?, rng)?))?;
-        let evaluation = server.evaluate(&inputs, &|progress| observer.progress(progress.fraction))?;
+        let evaluation = server.evaluate(&inputs, &|progress| show(observer, &progress))?;
         let (output, decrypt) = timed(|| Ok(client.decrypt(&secret, &evaluation.outputs)?))?;
         if number == 0 {
             let bytes = |ciphertexts: &[aphelion_runtime::ckks::Ciphertext]| -> usize {
@@ -123,7 +124,7 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
     let report = InferReport {
         plan: Summary::new(plan, client.params()),
         time_s: times,
-        peak_rss_bytes: peak_rss_bytes(),
+        peak_rss_bytes: peak_resident_bytes(),
         threads: rayon::current_num_threads(),
         error: error_stats(&all(&outputs), &all(&clear)),
         argmax_agreement: agreement(decision, &encrypted_first, &clear_first),

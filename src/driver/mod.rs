@@ -10,6 +10,7 @@ pub mod calibrate_machine;
 pub mod compile;
 pub mod data;
 pub mod infer;
+pub mod limits;
 pub mod machine;
 pub mod metrics;
 pub mod model;

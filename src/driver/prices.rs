@@ -79,7 +79,7 @@ mod tests {
         };
         let first = write(&table).expect("it is not the compiler's own");
         assert_eq!((first.source.as_str(), first.hash.len()), ("elsewhere", 64));
-        table.serial_share = 0.25;
+        table.primitives[0].serial_share = 0.25;
         assert_ne!(write(&table).expect("still not").hash, first.hash);
         assert_eq!(write(&CostTable::default()), None);
         std::fs::write(&path, "{}").expect("written");

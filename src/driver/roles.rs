@@ -12,13 +12,13 @@ use aphelion_runtime::ckks::keys::{EvaluationKeys, SecretKey};
 use aphelion_runtime::ckks::params::Parameters;
 use aphelion_runtime::client::Client;
 use aphelion_runtime::error::Error as RuntimeError;
-use aphelion_runtime::exec::{Profile, Server, ServerOptions};
+use aphelion_runtime::exec::{Profile, Progress, Server};
 use aphelion_runtime::plan::{Bundle, ClientPart, Direction, Plan};
 use aphelion_runtime::ring::SecretRng;
 
 use super::data::Sample;
 use super::error::{DriverError, Result};
-use super::machine::{rss_bytes, usable_memory_bytes};
+use super::limits::Limits;
 use super::observer::Observer;
 
 /// Name of the secret key within the client's folder.
@@ -114,36 +114,27 @@ pub fn encrypt(client: &Client, secret: &SecretKey, samples: &[Sample], rng: &mu
     })
 }
 
-/// Options of a server that keeps the whole process within `max_memory` bytes, or within what the machine has free. To be
-/// called before keys are read or made.
-#[must_use]
-pub fn server_options(max_memory: Option<u64>) -> ServerOptions {
-    let allowed = max_memory.or_else(usable_memory_bytes).unwrap_or(u64::MAX);
-    ServerOptions {
-        memory_bytes: allowed.saturating_sub(rss_bytes().unwrap_or(0)),
-    }
-}
-
-/// A server for `plan` with the evaluation keys in `folder`, in a process that shall keep within `max_memory` bytes: all that
-/// is free unless given.
+/// A server for `plan` with the evaluation keys in `folder`.
 ///
 /// # Errors
-/// When the keys cannot be read or do not serve the plan.
-pub fn open_server(plan: Plan, folder: &Path, max_memory: Option<u64>, observer: &dyn Observer) -> Result<Server> {
+/// When the keys cannot be read or do not serve the plan; when there is not enough memory.
+pub fn open_server(plan: Plan, folder: &Path, limits: &Limits, observer: &dyn Observer) -> Result<Server> {
     observer.stage("reading keys");
-    let options = server_options(max_memory);
     let params = Parameters::new(plan.client().parameters.clone())?;
+    limits.check_keys(plan.client(), &params)?;
     let path = folder.join(EVALUATION_KEYS);
     let file = File::open(&path).map_err(|source| DriverError::io(&path, source))?;
     let keys = EvaluationKeys::read_from(&params, &mut BufReader::new(file)).map_err(DriverError::in_file(&path))?;
     observer.stage("encoding weights");
-    Server::new(plan, keys, &options).map_err(|error| match error {
-        RuntimeError::MissingRotationKey { .. }
-        | RuntimeError::MissingConjugationKey { .. }
-        | RuntimeError::MissingRelinKey { .. }
-        | RuntimeError::MissingEncapsulationKeys { .. }
-        | RuntimeError::KeyLevelTooLow { .. } => DriverError::in_file(&path)(error),
-        other => other.into(),
+    limits.server(plan, keys).map_err(|error| match error {
+        DriverError::Runtime(
+            error @ (RuntimeError::MissingRotationKey { .. }
+            | RuntimeError::MissingConjugationKey { .. }
+            | RuntimeError::MissingRelinKey { .. }
+            | RuntimeError::MissingEncapsulationKeys { .. }
+            | RuntimeError::KeyLevelTooLow { .. }),
+        ) => DriverError::in_file(&path)(error),
+        other => other,
     })
 }
 
@@ -167,9 +158,9 @@ pub fn run(
     for (number, ciphertexts) in inputs.runs.iter().enumerate() {
         observer.stage(&run_name(server.plan().client().batch, number, inputs.samples));
         let evaluation = match checkpoints {
-            None => server.evaluate(ciphertexts, &|progress| observer.progress(progress.fraction))?,
+            None => server.evaluate(ciphertexts, &|progress| show(observer, &progress))?,
             Some(folder) => server.evaluate_resumably(ciphertexts, &checkpoint(folder, number), &|progress| {
-                observer.progress(progress.fraction);
+                show(observer, &progress);
                 ControlFlow::Continue(())
             })?,
         };
@@ -192,6 +183,12 @@ pub(crate) fn run_name(batch: usize, number: usize, samples: usize) -> String {
         0 => format!("evaluating sample {first} of {samples}"),
         _ => format!("evaluating samples {first} to {last} of {samples}"),
     }
+}
+
+/// Tells how far an evaluation is.
+pub(crate) fn show(observer: &dyn Observer, progress: &Progress) {
+    observer.progress(progress.fraction);
+    observer.time_left(progress.left);
 }
 
 /// File of a run's checkpoint.

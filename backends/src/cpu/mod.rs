@@ -36,6 +36,8 @@ pub struct PlanInfo {
     pub input_ranges: BTreeMap<String, (f64, f64)>,
     /// Predictions and statistics.
     pub report: Report,
+    /// Predicted seconds of every op of the graph by value, where there is a prediction.
+    pub op_seconds: Vec<f64>,
 }
 
 /// The plan of a finished program.
@@ -53,8 +55,12 @@ pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> 
             emitter.input(id, layout.cts);
         }
     }
+    let mut instruction_s = Vec::new();
     for (id, node) in graph.iter().filter(|(id, _)| live[id.index()]) {
+        let before = emitter.instructions.len();
         emitter.op(id, node)?;
+        let seconds = info.op_seconds.get(id.index()).copied().unwrap_or(0.0);
+        share_seconds(&mut instruction_s, before, emitter.instructions.len(), seconds);
     }
     emitter.bootstrap_keys(info.bootstrap.as_ref())?;
     let outputs = graph
@@ -80,9 +86,26 @@ pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> 
         polynomials: emitter.polynomials,
         origins: emitter.origins,
         bootstrap: info.bootstrap.as_ref().map(Bootstrapping::from),
-        report: info.report.clone(),
+        report: Report {
+            instruction_s: if info.op_seconds.is_empty() {
+                Vec::new()
+            } else {
+                instruction_s
+            },
+            ..info.report.clone()
+        },
     };
     Ok(Plan::new(client, program, emitter.constants.finish()?)?)
+}
+
+/// Shares the seconds of an op among the instructions `before..after` that it became; those of an op that was emitted with an
+/// earlier one, as rotations of one value are, go to the last instruction there is.
+fn share_seconds(instruction_s: &mut Vec<f64>, before: usize, after: usize, seconds: f64) {
+    if after > before {
+        instruction_s.resize(after, seconds / (after - before) as f64);
+    } else if let Some(last) = instruction_s.last_mut() {
+        *last += seconds;
+    }
 }
 
 /// Refuses primes of another specification, and what is insecure or inconsistent now, not when keys are made.

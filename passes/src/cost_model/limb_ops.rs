@@ -20,9 +20,11 @@ pub struct LimbOps {
     pub ntt: f64,
     /// Pointwise products and multiply-adds.
     pub multiply: f64,
-    /// Multiply-adds whose operands are streamed from memory: keys, and the diagonals and rotated inputs of a matrix,
-    /// which together exceed any cache.
+    /// Multiply-adds whose operands are streamed from memory: digits with keys.
     pub stream_multiply: f64,
+    /// Multiply-adds of diagonals, of which only the distinct numbers are read, with rotated inputs, which are read once for all
+    /// sums.
+    pub diagonal: f64,
     /// Pointwise additions.
     pub add: f64,
     /// Source-target pairs of base conversions.
@@ -40,6 +42,7 @@ impl Add for LimbOps {
             ntt: self.ntt + other.ntt,
             multiply: self.multiply + other.multiply,
             stream_multiply: self.stream_multiply + other.stream_multiply,
+            diagonal: self.diagonal + other.diagonal,
             add: self.add + other.add,
             convert: self.convert + other.convert,
             permute: self.permute + other.permute,
@@ -55,6 +58,7 @@ impl Mul<f64> for LimbOps {
             ntt: self.ntt * by,
             multiply: self.multiply * by,
             stream_multiply: self.stream_multiply * by,
+            diagonal: self.diagonal * by,
             add: self.add * by,
             convert: self.convert * by,
             permute: self.permute * by,
@@ -221,6 +225,12 @@ impl Costs {
         self.key_switch(level) + self.permute(level + 1) + self.add(level, 1)
     }
 
+    /// `count` rotations that share the digits of their operand.
+    pub fn hoisted_rotations(&self, level: u32, count: u32) -> LimbOps {
+        let each = self.key_product(level) + self.mod_down(level) * 2.0 + self.permute(level + 1) + self.add(level, 1);
+        self.decompose(level) + each * f64::from(count)
+    }
+
     /// Encoding plaintexts.
     pub fn encode(&self, plaintexts: &Plaintexts) -> LimbOps {
         let each = LimbOps {
@@ -276,7 +286,7 @@ impl Costs {
             end = self.divide(level + self.n_special, self.n_special + 1) * 2.0;
         }
         let products = LimbOps {
-            stream_multiply: 2.0 * f64::from(limbs) * size.diagonals as f64,
+            diagonal: 2.0 * f64::from(limbs) * size.diagonals as f64,
             ..LimbOps::default()
         };
         self.decompose(level) * size.hoists as f64
@@ -323,7 +333,7 @@ impl Costs {
             baby: seconds(self.key_product(level) + self.permute(limbs)),
             giant: seconds(self.key_switch_raised(level) + self.permute(limbs) + self.mod_down(level)),
             plain: seconds(LimbOps {
-                stream_multiply: 2.0 * f64::from(limbs),
+                diagonal: 2.0 * f64::from(limbs),
                 ..LimbOps::default()
             }),
         }

@@ -4,9 +4,10 @@
 //! every op is counted in operations on one limb ([`LimbOps`]), which a [`CostTable`] turns into seconds by ring degree.
 //! The table's default is data in `default.json`; a machine's own measurements of whole ops correct it.
 //!
-//! Reading order: [`table`] (seconds), [`limb_ops`] (counts per op), [`bootstrap`], [`workload`] (programs), [`predict`].
+//! Reading order: [`table`] (seconds), `fit` (from measurements), [`limb_ops`] (counts per op), [`bootstrap`], [`workload`] (programs), [`predict`].
 
 pub mod bootstrap;
+mod fit;
 pub mod limb_ops;
 pub mod predict;
 pub mod table;
@@ -14,6 +15,6 @@ pub mod workload;
 
 pub use bootstrap::{BootstrapKind, BootstrapWork, Bootstraps, ShapeCache};
 pub use limb_ops::{Costs, LimbOps, Plaintexts, TransformSize};
-pub use predict::{Prediction, predict};
+pub use predict::{PREDICTED_THREADS, Prediction, predict};
 pub use table::{CostTable, Measurement, Primitives};
 pub use workload::{OpCounts, Work, WorkItem, Workload};

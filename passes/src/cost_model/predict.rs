@@ -1,12 +1,22 @@
 //! Predicted latency and memory of a program under given parameters.
 
-use super::{CostTable, Costs, LimbOps, Measurement, Plaintexts, Workload};
+use super::{CostTable, Costs, LimbOps, Measurement, Plaintexts, TransformSize, Workload};
 use crate::keys::KeyPlan;
 use aphelion_ir::ckks::{ParameterSpec, Secret};
+use aphelion_runtime::bench::{TRANSFORM_BABIES, TRANSFORM_OUTPUTS};
 use serde::Serialize;
 
 /// Threads that predictions are for.
 pub const PREDICTED_THREADS: usize = 2;
+
+/// The transform that `aphelion bench primitives` measures.
+const BENCH_TRANSFORM: TransformSize = TransformSize {
+    diagonals: TRANSFORM_OUTPUTS * TRANSFORM_BABIES,
+    hoists: 1,
+    babies: TRANSFORM_BABIES - 1,
+    giants: 0,
+    outputs: TRANSFORM_OUTPUTS,
+};
 
 /// What a program will cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,8 +49,8 @@ pub fn predict(workload: &Workload, keys: &KeyPlan, spec: &ParameterSpec, table:
     let plaintexts: Vec<Plaintexts> = items.chain(bootstraps).collect();
     let encode = plaintexts.iter().map(|it| costs.encode(it)).sum();
     Prediction {
-        evaluate_s: table.parallel(op_seconds.iter().sum(), PREDICTED_THREADS),
-        encode_s: table.parallel(seconds(encode), PREDICTED_THREADS),
+        evaluate_s: table.parallel(spec.log_n, op_seconds.iter().sum(), PREDICTED_THREADS),
+        encode_s: table.parallel(spec.log_n, seconds(encode), PREDICTED_THREADS),
         key_bytes: keys.bytes(&costs),
         plaintext_bytes: plaintexts.iter().map(|it| costs.plaintext_bytes(it)).sum(),
         ciphertext_bytes: workload.live_limbs * costs.limb_bytes(1),
@@ -65,7 +75,7 @@ impl Prediction {
 impl CostTable {
     /// The table corrected by the measurements of `aphelion bench primitives`.
     pub fn calibrated_by_bench(&self, source: &str, measurements: &[Measurement]) -> CostTable {
-        self.calibrated(source, measurements, |table, measurement| {
+        self.calibrated(source, measurements, |measurement| {
             let level = measurement.limbs.checked_sub(1)?;
             let dnum = measurement.dnum.clamp(1, measurement.limbs);
             let costs = Costs::new(&ParameterSpec {
@@ -86,9 +96,16 @@ impl CostTable {
                 "rescale" => costs.rescale(level, 2),
                 "mul_cp" => costs.multiply_plain(level, 2),
                 "add_cc" => costs.add(level, 2),
+                "hoisted_rot8" => costs.hoisted_rotations(level, 8),
+                "transform" => costs.linear_transform(&BENCH_TRANSFORM, level),
+                "encode" => costs.encode(&Plaintexts {
+                    count: 1,
+                    limbs: measurement.limbs,
+                    numbers: 1 << (measurement.log_n - 1),
+                }),
                 _ => return None,
             };
-            Some(table.seconds(measurement.log_n, &ops))
+            Some(ops)
         })
     }
 }

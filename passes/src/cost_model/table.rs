@@ -1,5 +1,6 @@
 //! Seconds per operation on one limb, by ring degree, and what measurements of whole ops add to them.
 
+use super::fit;
 use super::limb_ops::LimbOps;
 use crate::PassError;
 use serde::{Deserialize, Serialize};
@@ -19,8 +20,10 @@ pub struct Primitives {
     pub ntt: f64,
     /// A pointwise product or multiply-add.
     pub multiply: f64,
-    /// A pointwise multiply-add with operands that come from main memory.
+    /// A pointwise multiply-add of a digit with a key that comes from main memory.
     pub stream_multiply: f64,
+    /// A pointwise multiply-add of an encoded diagonal with a rotated input.
+    pub diagonal: f64,
     /// A pointwise addition.
     pub add: f64,
     /// One source limb of a base conversion, into one target.
@@ -29,6 +32,8 @@ pub struct Primitives {
     pub permute: f64,
     /// The transform of an encoding, from slots to integer coefficients.
     pub encode: f64,
+    /// Share of the work that does not run in parallel (Amdahl), 0 to 1.
+    pub serial_share: f64,
 }
 
 /// A measured whole op, as `aphelion bench` prints it.
@@ -55,8 +60,6 @@ pub struct Measurement {
 pub struct CostTable {
     /// Where the numbers come from.
     pub source: String,
-    /// Share of a program's work that does not run in parallel (Amdahl).
-    pub serial_share: f64,
     /// Rows by ring degree, ascending, without gaps.
     pub primitives: Vec<Primitives>,
 }
@@ -77,15 +80,13 @@ impl CostTable {
             serde_json::from_str(text).map_err(|error| PassError::BadInput(format!("cost table: {error}")))?;
         let rows = &table.primitives;
         let is_ordered = rows.windows(2).all(|pair| pair[0].log_n + 1 == pair[1].log_n);
-        let is_positive = |row: &Primitives| {
+        let is_valid = |row: &Primitives| {
             let mut row = row.clone();
-            row.all_mut()
-                .into_iter()
-                .all(|seconds| seconds.is_finite() && *seconds > 0.0)
+            let is_positive = |seconds: &mut f64| seconds.is_finite() && *seconds > 0.0;
+            row.all_mut().into_iter().all(is_positive) && (0.0..=1.0).contains(&row.serial_share)
         };
-        if rows.is_empty() || !is_ordered || !rows.iter().all(is_positive) || !(0.0..=1.0).contains(&table.serial_share)
-        {
-            let message = "cost table: expected positive rows of consecutive log_n and a serial_share in [0, 1]";
+        if rows.is_empty() || !is_ordered || !rows.iter().all(is_valid) {
+            let message = "cost table: expected positive rows of consecutive log_n, each with a serial_share in [0, 1]";
             return Err(PassError::BadInput(message.into()));
         }
         Ok(table)
@@ -105,59 +106,79 @@ impl CostTable {
 
     /// Seconds of `ops` on one thread.
     pub fn seconds(&self, log_n: u32, ops: &LimbOps) -> f64 {
-        let row = self.row(log_n);
-        ops.ntt * row.ntt
-            + ops.multiply * row.multiply
-            + ops.stream_multiply * row.stream_multiply
-            + ops.add * row.add
-            + ops.convert * row.convert
-            + ops.permute * row.permute
-            + ops.encode * row.encode
+        let mut row = self.row(log_n);
+        let terms = row.all_mut().map(|seconds| *seconds).into_iter().zip(amounts(ops));
+        terms.map(|(seconds, amount)| seconds * amount).sum()
     }
 
     /// Seconds on `threads` threads of what takes `seconds` on one.
-    pub fn parallel(&self, seconds: f64, threads: usize) -> f64 {
-        seconds * (self.serial_share + (1.0 - self.serial_share) / threads.max(1) as f64)
+    pub fn parallel(&self, log_n: u32, seconds: f64, threads: usize) -> f64 {
+        let serial = self.row(log_n).serial_share;
+        seconds * (serial + (1.0 - serial) / threads.max(1) as f64)
     }
 
-    /// The table with every row scaled by the ratio of measured to predicted time: the geometric mean over the
-    /// measurements of that ring degree, or over all where there is none. `predict` gives the seconds that the table
-    /// predicts for a measurement on one thread, or `None` for an op it does not know.
+    /// The table corrected by measurements: in the row of every measured ring degree, the prices nearest to this table's that
+    /// explain those on one thread, and the serial share that those on several threads show. Other rows change by the factors
+    /// of the nearest measured one. `count` gives the operations of a measurement, or `None` for one that it does not know.
     pub fn calibrated(
         &self,
         source: &str,
         measurements: &[Measurement],
-        predict: impl Fn(&CostTable, &Measurement) -> Option<f64>,
+        count: impl Fn(&Measurement) -> Option<LimbOps>,
     ) -> CostTable {
-        let ratio = |measurement: &Measurement| {
-            let predicted = self.parallel(predict(self, measurement)?, measurement.threads as usize);
-            let ratio = measurement.ms_median * 1e-3 / predicted;
-            (ratio.is_finite() && ratio > 0.0).then(|| (measurement.log_n, ratio.ln()))
-        };
-        let ratios: Vec<(u32, f64)> = measurements.iter().filter_map(ratio).collect();
-        let mean = |log_n: Option<u32>| {
-            let of_degree = ratios
-                .iter()
-                .filter(|(degree, _)| log_n.is_none_or(|log_n| log_n == *degree));
-            let logs: Vec<f64> = of_degree.map(|(_, ratio)| *ratio).collect();
-            (!logs.is_empty()).then(|| (logs.iter().sum::<f64>() / logs.len() as f64).exp())
-        };
+        let mut degrees: Vec<u32> = measurements.iter().map(|measurement| measurement.log_n).collect();
+        degrees.sort_unstable();
+        degrees.dedup();
+        let corrections: Vec<(u32, fit::Correction)> = degrees
+            .into_iter()
+            .filter_map(|log_n| {
+                let of_degree = measurements.iter().filter(|measurement| measurement.log_n == log_n);
+                let counted = of_degree.filter_map(|measurement| Some((measurement, amounts(&count(measurement)?))));
+                let mut row = self.row(log_n);
+                let prices = row.all_mut().map(|price| *price);
+                Some((log_n, fit::correction(&prices, &counted.collect::<Vec<_>>())?))
+            })
+            .collect();
         let mut table = self.clone();
         table.source = source.to_string();
         for row in &mut table.primitives {
-            let factor = mean(Some(row.log_n)).or_else(|| mean(None)).unwrap_or(1.0);
-            row.all_mut().into_iter().for_each(|seconds| *seconds *= factor);
+            let log_n = row.log_n;
+            let nearest = corrections.iter().min_by_key(|(degree, _)| degree.abs_diff(log_n));
+            let Some((degree, correction)) = nearest else { continue };
+            for (seconds, factor) in row.all_mut().into_iter().zip(correction.factors) {
+                *seconds *= factor;
+            }
+            if *degree == log_n
+                && let Some(share) = correction.serial_share
+            {
+                row.serial_share = share;
+            }
         }
         table
     }
 }
 
+/// In the order of [`Primitives::all_mut`].
+fn amounts(ops: &LimbOps) -> [f64; fit::PRICES] {
+    [
+        ops.ntt,
+        ops.multiply,
+        ops.stream_multiply,
+        ops.diagonal,
+        ops.add,
+        ops.convert,
+        ops.permute,
+        ops.encode,
+    ]
+}
+
 impl Primitives {
-    fn all_mut(&mut self) -> [&mut f64; 7] {
+    fn all_mut(&mut self) -> [&mut f64; fit::PRICES] {
         [
             &mut self.ntt,
             &mut self.multiply,
             &mut self.stream_multiply,
+            &mut self.diagonal,
             &mut self.add,
             &mut self.convert,
             &mut self.permute,
@@ -176,27 +197,66 @@ mod tests {
         assert_eq!(table, CostTable::default());
         assert_eq!(table.row(14).log_n, 14);
         assert!((table.row(18).ntt / table.row(17).ntt - 2.0).abs() < 1e-12);
-        for bad in ["{}", "[]", &include_str!("default.json").replace("0.1", "-0.1")] {
+        let negative = include_str!("default.json").replace("\"add\": ", "\"add\": -");
+        for bad in ["{}", "[]", &negative] {
             assert!(CostTable::from_json(bad).is_err());
         }
     }
 
-    #[test]
-    fn calibration_scales_the_measured_degree() {
-        let table = CostTable::default();
-        let measurement = |log_n, ms_median| Measurement {
-            op: "ntt".into(),
+    fn measurement(log_n: u32, op: &str, threads: u32, seconds: f64) -> Measurement {
+        Measurement {
+            op: op.into(),
             log_n,
             limbs: 1,
             dnum: 1,
-            threads: 1,
-            ms_median,
+            threads,
+            ms_median: seconds * 1e3,
+        }
+    }
+
+    /// `a` has four transforms and ten conversions, `b` one transform.
+    fn count(measurement: &Measurement) -> Option<LimbOps> {
+        let (ntt, convert) = match measurement.op.as_str() {
+            "a" => (4.0, 10.0),
+            "b" => (1.0, 0.0),
+            _ => return None,
         };
-        let predict = |table: &CostTable, m: &Measurement| Some(table.row(m.log_n).ntt);
-        let twice = measurement(14, table.row(14).ntt * 2e3);
-        let calibrated = table.calibrated("here", &[twice], predict);
-        assert!((calibrated.row(14).ntt / table.row(14).ntt - 2.0).abs() < 1e-9);
-        assert!((calibrated.row(12).add / table.row(12).add - 2.0).abs() < 1e-9);
+        Some(LimbOps {
+            ntt,
+            convert,
+            ..LimbOps::default()
+        })
+    }
+
+    #[test]
+    fn calibration_tells_prices_apart() {
+        let table = CostTable::default();
+        let row = table.row(14);
+        let (ntt, convert) = (row.ntt * 0.8, row.convert * 2.0);
+        let measured = [
+            measurement(14, "a", 1, 4.0 * ntt + 10.0 * convert),
+            measurement(14, "b", 1, ntt),
+            measurement(14, "unknown", 1, 1.0),
+        ];
+        let calibrated = table.calibrated("here", &measured, count);
+        assert!((calibrated.row(14).ntt / ntt - 1.0).abs() < 0.02);
+        assert!((calibrated.row(14).convert / convert - 1.0).abs() < 0.05);
+        assert_eq!(calibrated.row(14).add, row.add);
+        let ratio = |price: fn(&Primitives) -> f64, log_n| price(&calibrated.row(log_n)) / price(&table.row(log_n));
+        for price in [|row: &Primitives| row.ntt, |row: &Primitives| row.convert] {
+            assert!((ratio(price, 12) / ratio(price, 14) - 1.0).abs() < 1e-9);
+        }
         assert_eq!(calibrated.source, "here");
+        assert_eq!(calibrated.row(14).serial_share, row.serial_share);
+    }
+
+    #[test]
+    fn threads_show_what_does_not_run_in_parallel() {
+        let table = CostTable::default();
+        let measured = [measurement(15, "b", 1, 0.01), measurement(15, "b", 2, 0.006)];
+        let calibrated = table.calibrated("here", &measured, count);
+        assert!((calibrated.row(15).serial_share - 0.2).abs() < 1e-9);
+        assert!((calibrated.parallel(15, 0.01, 2) - 0.006).abs() < 1e-9);
+        assert_eq!(calibrated.row(14).serial_share, table.row(14).serial_share);
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::schedule::Schedule;
 use crate::ckks::boot::{BootstrapPlan, Bootstrapper};
-use crate::ckks::eval::Evaluator;
+use crate::ckks::eval::{DIAGONALS_AT_ONCE, Evaluator};
 use crate::ckks::linear::LinearTransform;
 use crate::ckks::params::Parameters;
 use crate::ckks::polynomial::PolynomialPlan;
@@ -18,8 +18,18 @@ use crate::error::Result;
 use crate::plan::{BootstrapKind, Counts, Op, Plan};
 use crate::ring::Basis;
 
-/// Halves that stand for one: buffers that are used again may be up to twice too large.
-const POOL_HALVES: u64 = 3;
+/// Buffers that wait to be used again may take one over this of what instructions work with: with less, memory goes back to the
+/// system and is asked for again all the time.
+pub(super) const IDLE_PART: u64 = 2;
+
+/// When plaintexts are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// Before anything runs.
+    Ahead,
+    /// Whenever they are used; those of one instruction take so many bytes at most.
+    AtUse(u64),
+}
 
 /// Bytes by use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -30,23 +40,29 @@ pub struct MemoryUse {
     pub bootstraps: u64,
     /// Plaintexts of the program that are encoded ahead.
     pub weights: u64,
+    /// Other polynomials under the same parameters, such as a client's in the same process.
+    pub others: u64,
     /// Ciphertexts alive at once, at most.
     pub ciphertexts: u64,
-    /// What the hungriest instruction takes besides.
+    /// What the hungriest instructions take besides.
     pub working: u64,
+    /// Numbers of plaintexts that are encoded when they are used.
+    pub constants: u64,
+    /// What is kept to be used again, instead of being returned to the system.
+    pub idle: u64,
 }
 
 impl MemoryUse {
     /// All together.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.without_weights() + self.weights
+        self.least() + self.idle + self.weights
     }
 
     /// What is needed even if every plaintext is encoded when it is used.
     #[must_use]
-    pub fn without_weights(&self) -> u64 {
-        self.keys + self.bootstraps + self.ciphertexts + self.working
+    pub fn least(&self) -> u64 {
+        self.keys + self.bootstraps + self.others + self.ciphertexts + self.working + self.constants
     }
 }
 
@@ -62,21 +78,27 @@ pub(super) struct Estimator<'a> {
 }
 
 impl Estimator<'_> {
-    /// All but the weights.
-    pub(super) fn without_weights(&self, schedule: &Schedule) -> Result<MemoryUse> {
-        let working = self.working_at_once(schedule, rayon::current_num_threads())?;
+    /// All but the weights and what is idle.
+    pub(super) fn without_weights(&self, schedule: &Schedule, encoding: Encoding) -> Result<MemoryUse> {
         let diagonals = self.bootstrappers.values().map(Bootstrapper::diagonal_bytes);
+        let keys = self.evaluator.keys().memory_bytes() as u64;
+        let bootstraps = diagonals.sum::<usize>() as u64;
+        let pool = self.params().ring().pool();
+        let held = (pool.bytes() - pool.idle_bytes()) as u64;
         Ok(MemoryUse {
-            keys: self.evaluator.keys().memory_bytes() as u64,
-            bootstraps: diagonals.sum::<usize>() as u64,
+            keys,
+            bootstraps,
             weights: 0,
+            others: held.saturating_sub(keys + bootstraps),
             ciphertexts: schedule.peak_limbs(self.plan.types()) as u64 * self.limb_bytes(),
-            working,
+            working: self.working_at_once(schedule, rayon::current_num_threads(), encoding)?,
+            constants: 0,
+            idle: 0,
         })
     }
 
     /// The largest sum over instructions that run at the same time.
-    fn working_at_once(&self, schedule: &Schedule, threads: usize) -> Result<u64> {
+    fn working_at_once(&self, schedule: &Schedule, threads: usize, encoding: Encoding) -> Result<u64> {
         let mut depths: Vec<usize> = Vec::new();
         let mut by_depth: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         for (number, instruction) in self.plan.program().instructions.iter().enumerate() {
@@ -84,13 +106,16 @@ impl Estimator<'_> {
             let producers = producers.filter_map(|operand| schedule.producer(*operand));
             let depth = producers.map(|producer| depths[producer] + 1).max().unwrap_or(0);
             depths.push(depth);
-            by_depth.entry(depth).or_default().push(self.working(&instruction.op)?);
+            by_depth
+                .entry(depth)
+                .or_default()
+                .push(self.working(&instruction.op, encoding)?);
         }
         let largest = by_depth.into_values().map(|mut together| {
             together.sort_unstable_by(|a, b| b.cmp(a));
             together.into_iter().take(threads).sum::<u64>()
         });
-        Ok(largest.max().unwrap_or(0) / 2 * POOL_HALVES)
+        Ok(largest.max().unwrap_or(0))
     }
 
     fn params(&self) -> &Parameters {
@@ -111,7 +136,7 @@ impl Estimator<'_> {
         (self.params().digits(level) as u64 / 2 + 3) * self.raised_pair(level)
     }
 
-    fn working(&self, op: &Op) -> Result<u64> {
+    fn working(&self, op: &Op, encoding: Encoding) -> Result<u64> {
         let level_of = |register: &crate::plan::Register| self.plan.types()[register.index()].level;
         Ok(match op {
             Op::LinearTransform { xs, transform, level } => {
@@ -123,7 +148,15 @@ impl Estimator<'_> {
                 let least = (0..shape.n_inputs()).map(|i| babies.range((i, 0)..(i + 1, 0)).count());
                 let least = least.max().unwrap_or(0) as u64 * pair;
                 let rotated = (babies.len() as u64 * pair).min(self.transform_bytes.max(least));
-                rotated + shape.groups().count() as u64 * pair + 2 * self.key_switch(*level)
+                // A plaintext is at most half of a pair.
+                let waiting = match encoding {
+                    Encoding::Ahead => 0,
+                    Encoding::AtUse(largest) => {
+                        let most = self.evaluator.lazy_diagonal_bytes() as u64 + DIAGONALS_AT_ONCE as u64 * pair / 2;
+                        most.min(largest)
+                    }
+                };
+                rotated + waiting + shape.groups().count() as u64 * pair + 2 * self.key_switch(*level)
             }
             Op::PolyEval { polynomial, level, .. } => self.polynomial(&self.polynomials[*polynomial], *level),
             Op::Bootstrap { xs, slots } => {

@@ -5,12 +5,13 @@
 //! Invariant: results do not depend on the number of threads.
 //!
 //! Reading order: [`schedule`] (dependencies, lifetimes), [`weights`] (plaintexts, encoded ahead or just in time),
-//! [`memory`] (what is needed), [`server`] (a plan ready to run), `checkpoint` (states in files), `run` (one evaluation),
+//! [`memory`] (what is needed), [`resident`] (what there is), [`server`] (a plan ready to run), `checkpoint` (states in files), `run` (one evaluation),
 //! [`profile`] (what it took), [`trace`] (for Perfetto).
 
 mod checkpoint;
 pub mod memory;
 pub mod profile;
+pub mod resident;
 mod run;
 pub mod schedule;
 pub mod server;
@@ -19,6 +20,7 @@ pub mod weights;
 
 pub use memory::MemoryUse;
 pub use profile::{OpTiming, Profile, Progress};
+pub use resident::MemoryPoint;
 pub use schedule::Schedule;
 pub use server::{Evaluation, Server, ServerOptions};
 pub use trace::write_trace;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::resident::MemoryPoint;
 use crate::ckks::boot::StageTime;
 use crate::plan::{Counts, Program};
 
@@ -15,6 +16,8 @@ pub struct Progress {
     pub total: usize,
     /// Estimated part of the work that is done, 0 to 1.
     pub fraction: f64,
+    /// Estimated time that the rest takes: as long as what is done took, by their predicted times.
+    pub left: Duration,
 }
 
 /// When and where an instruction ran.
@@ -28,6 +31,8 @@ pub struct OpTiming {
     pub end: Duration,
     /// Index of the thread within the pool, 0 outside of one.
     pub thread: usize,
+    /// Processor time of the whole process meanwhile, where that was asked for; what the instruction took if no other ran.
+    pub processor: Option<Duration>,
 }
 
 impl OpTiming {
@@ -51,6 +56,8 @@ pub struct Profile {
     pub restored: usize,
     /// What was computed.
     pub counts: Counts,
+    /// The course of memory, where that was asked for.
+    pub memory: Vec<MemoryPoint>,
 }
 
 impl Profile {

@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, State};
 use super::profile::{OpTiming, Profile, Progress};
+use super::resident::watched;
 use super::server::{Evaluation, Server};
 use super::weights::{Encoded, factor_encoding, summand_encoding};
 use crate::ckks::Ciphertext;
-use crate::ckks::boot::StageTime;
+use crate::ckks::boot::{StageTime, processor_nanoseconds};
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
 use crate::plan::{BootstrapKind, CipherType, Counts, Op, Register, ScalePower};
@@ -46,6 +47,7 @@ pub(super) struct Run<'a> {
     batches_begun: AtomicUsize,
     encoded: Mutex<BTreeMap<usize, Encoded>>,
     restored: usize,
+    restored_weight: f64,
     done: Mutex<Done>,
     ledger: Mutex<Ledger>,
     total_weight: f64,
@@ -90,8 +92,9 @@ impl<'a> Run<'a> {
             .iter()
             .for_each(|instruction| operands_missing[*instruction] += 1);
         let is_ready = |instruction: &usize| !done[*instruction] && operands_missing[*instruction] == 0;
-        let n_done = done.iter().filter(|done| **done).count();
         let weights = schedule.weights.iter().zip(&done);
+        let restored_weight = weights.filter(|(_, done)| **done).map(|(weight, _)| weight).sum();
+        let n_done = done.iter().filter(|done| **done).count();
         Ok(Self {
             server,
             progress,
@@ -114,10 +117,11 @@ impl<'a> Run<'a> {
             batches_begun: AtomicUsize::new(0),
             encoded: Mutex::new(BTreeMap::new()),
             restored: n_done,
+            restored_weight,
             done: Mutex::new(Done {
                 timings: Vec::with_capacity(schedule.operands.len()),
                 stages: BTreeMap::new(),
-                weight: weights.filter(|(_, done)| **done).map(|(weight, _)| weight).sum(),
+                weight: restored_weight,
             }),
             ledger: Mutex::new(Ledger {
                 done,
@@ -131,12 +135,20 @@ impl<'a> Run<'a> {
 
     /// Runs everything.
     pub(super) fn finish(&self) -> Result<Evaluation> {
-        rayon::scope(|scope| {
-            self.begin_batch(scope);
-            for instruction in &self.ready {
-                scope.spawn(move |scope| self.chain(scope, *instruction));
-            }
-        });
+        let work = || {
+            rayon::scope(|scope| {
+                self.begin_batch(scope);
+                for instruction in &self.ready {
+                    scope.spawn(move |scope| self.chain(scope, *instruction));
+                }
+            });
+        };
+        let memory = if self.server.options.traced {
+            watched(self.server.params().ring().pool(), self.start, work).1
+        } else {
+            work();
+            Vec::new()
+        };
         if let Some((_, error)) = lock(&self.failure).take() {
             return Err(error);
         }
@@ -161,6 +173,7 @@ impl<'a> Run<'a> {
                 stages,
                 restored: self.restored,
                 counts: Counts::of_program(program),
+                memory,
             },
         })
     }
@@ -233,7 +246,7 @@ impl<'a> Run<'a> {
     }
 
     fn execute(&self, instruction: usize) -> Result<()> {
-        let start = self.start.elapsed();
+        let (start, processor) = (self.start.elapsed(), self.processor_time());
         let schedule = &self.server.schedule;
         let op = &self.server.plan.program().instructions[instruction].op;
         let operands = self.take_operands(instruction)?;
@@ -253,6 +266,9 @@ impl<'a> Run<'a> {
             start,
             end: self.start.elapsed(),
             thread: rayon::current_thread_index().unwrap_or(0),
+            processor: processor
+                .zip(self.processor_time())
+                .map(|(before, after)| after.saturating_sub(before)),
         };
         let mut done = lock(&self.done);
         done.timings.push(timing);
@@ -261,6 +277,11 @@ impl<'a> Run<'a> {
             done: self.restored + done.timings.len(),
             total: schedule.operands.len(),
             fraction: done.weight / self.total_weight,
+            left: time_left(
+                done.weight - self.restored_weight,
+                self.total_weight - done.weight,
+                timing.end,
+            ),
         };
         drop(done);
         if matches!(op, Op::Bootstrap { .. }) {
@@ -273,6 +294,13 @@ impl<'a> Run<'a> {
                 total: progress.total,
             }),
         }
+    }
+
+    /// Processor time of the process so far, where evaluations are traced.
+    fn processor_time(&self) -> Option<Duration> {
+        let is_traced = self.server.options.traced;
+        let nanoseconds = is_traced.then(processor_nanoseconds).flatten();
+        nanoseconds.map(Duration::from_nanos)
     }
 
     fn take_operands(&self, instruction: usize) -> Result<Operands> {
@@ -508,6 +536,12 @@ struct Done {
     timings: Vec<OpTiming>,
     stages: BTreeMap<usize, Vec<StageTime>>,
     weight: f64,
+}
+
+/// Time for work of weight `left` where that of weight `done` took `elapsed`.
+fn time_left(done: f64, left: f64, elapsed: Duration) -> Duration {
+    let seconds = elapsed.as_secs_f64() * (left / done).max(0.0);
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

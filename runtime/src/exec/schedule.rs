@@ -19,7 +19,7 @@ pub struct Schedule {
     pub(super) users: Vec<Vec<usize>>,
     /// For every register, whether it is a result of the program.
     pub(super) is_output: Vec<bool>,
-    /// For every instruction, how long it takes relative to the others.
+    /// For every instruction, how long it takes relative to the others: as the compiler foresaw, else by what it does.
     pub(super) weights: Vec<f64>,
 }
 
@@ -58,6 +58,10 @@ impl Schedule {
             next += program.n_results(&instruction.op);
         }
         schedule.first_result.push(next);
+        let foreseen = &program.report.instruction_s;
+        if foreseen.len() == program.instructions.len() && foreseen.iter().sum::<f64>() > 0.0 {
+            schedule.weights.clone_from(foreseen);
+        }
         for register in program.outputs.iter().flatten() {
             schedule.is_output[register.index()] = true;
         }

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::{Checkpoint, Identity};
-use super::memory::{Estimator, MemoryUse};
+use super::memory::{Encoding, Estimator, IDLE_PART, MemoryUse};
 use super::profile::{Profile, Progress};
 use super::run::Run;
 use super::schedule::Schedule;
-use super::weights::Weights;
+use super::weights::{Wanted, Weights};
 use crate::ckks::Ciphertext;
 use crate::ckks::boot::Bootstrapper;
 use crate::ckks::eval::Evaluator;
@@ -25,15 +25,21 @@ use crate::plan::{BootstrapKind, CipherType, Plan, Program, ScalePower, shape_of
 /// How a server uses its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerOptions {
-    /// Bytes that it may take in all: keys, what evaluations need, and as many plaintexts encoded ahead as are left room
-    /// for; the others are encoded whenever they are used.
+    /// Bytes that polynomials under the plan's parameters may take in all: keys, what evaluations need, and as many plaintexts
+    /// encoded ahead as are left room for; the others are encoded whenever they are used. Buffers that are set aside to be used
+    /// again are kept within it, too.
     pub memory_bytes: u64,
+    /// Whether profiles hold processor times and the course of memory, which takes some milliseconds an evaluation.
+    pub traced: bool,
 }
 
 impl Default for ServerOptions {
     /// No limit.
     fn default() -> Self {
-        Self { memory_bytes: u64::MAX }
+        Self {
+            memory_bytes: u64::MAX,
+            traced: false,
+        }
     }
 }
 
@@ -58,6 +64,7 @@ pub struct Server {
     pub(super) schedule: Schedule,
     pub(super) weights: Weights,
     pub(super) bootstrappers: BTreeMap<BootstrapKind, Bootstrapper>,
+    pub(super) options: ServerOptions,
     memory: MemoryUse,
 }
 
@@ -91,6 +98,9 @@ impl Server {
             .cloned()
             .map(PolynomialPlan::new)
             .collect();
+        // What was set aside while keys were made is of other sizes than what is kept.
+        let ring = Arc::clone(evaluator.params().ring());
+        ring.pool().trim();
         let bootstrappers: BTreeMap<_, _> = plan
             .bootstraps()
             .iter()
@@ -105,20 +115,28 @@ impl Server {
             bootstrappers: &bootstrappers,
             transform_bytes,
         };
-        let mut memory = estimator.without_weights(&schedule)?;
-        let held = memory.without_weights() - memory.working;
-        if held > options.memory_bytes {
-            return Err(Error::NotEnoughMemory {
-                needed: memory.without_weights(),
-                allowed: options.memory_bytes,
-            });
+        let wanted = Wanted::new(&plan, &shapes, &evaluator)?;
+        let allowed = options.memory_bytes;
+        ring.pool().trim();
+        let mut memory = estimator.without_weights(&schedule, Encoding::Ahead)?;
+        memory.idle = memory.working / IDLE_PART;
+        if memory.total().saturating_add(wanted.all_bytes()) > allowed {
+            memory = estimator.without_weights(&schedule, Encoding::AtUse(wanted.largest()))?;
+            memory.constants = wanted.constant_bytes();
+            if memory.least() > allowed {
+                return Err(Error::NotEnoughMemory {
+                    needed: memory.least(),
+                    allowed,
+                });
+            }
+            memory.idle = (memory.working / IDLE_PART).min(allowed - memory.least());
         }
-        let budget = options.memory_bytes.saturating_sub(memory.without_weights());
-        let weights = Weights::new(&plan, &shapes, &evaluator, budget)?;
+        let weights = wanted.encode(&plan, &evaluator, allowed - memory.total())?;
         memory.weights = weights.bytes();
         memory.working += weights.reserved_bytes();
-        // What was set aside while keys were made and plaintexts encoded is of other sizes than an evaluation needs.
-        evaluator.params().ring().pool().trim();
+        ring.pool().trim();
+        ring.pool()
+            .set_limit(usize::try_from(options.memory_bytes).unwrap_or(usize::MAX));
         Ok(Self {
             schedule,
             plan,
@@ -127,6 +145,7 @@ impl Server {
             polynomials,
             weights,
             bootstrappers,
+            options: *options,
             memory,
         })
     }

@@ -8,7 +8,8 @@ use super::profile::Profile;
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 
-/// Writes one complete event per instruction, and within bootstraps one per stage; `runs` follow each other in time.
+/// Writes one complete event per instruction, and within bootstraps one per stage, and memory as a counter where profiles have
+/// its course; `runs` follow each other in time.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -26,7 +27,12 @@ pub fn write_trace(out: &mut dyn Write, plan: &Plan, runs: &[Profile]) -> Result
                 "tid": timing.thread,
                 "ts": offset + timing.start.as_secs_f64() * 1e6,
                 "dur": timing.duration().as_secs_f64() * 1e6,
-                "args": { "instruction": timing.instruction, "sample": number },
+                "args": {
+                    "instruction": timing.instruction,
+                    "sample": number,
+                    "predicted_ms": plan.program().report.instruction_s.get(timing.instruction).map(|time| time * 1e3),
+                    "processor_ms": timing.processor.map(|time| time.as_secs_f64() * 1e3),
+                },
             }));
             let mut start = offset + timing.start.as_secs_f64() * 1e6;
             for stage in profile.stages.get(&timing.instruction).into_iter().flatten() {
@@ -46,6 +52,19 @@ pub fn write_trace(out: &mut dyn Write, plan: &Plan, runs: &[Profile]) -> Result
                 }));
                 start += stage.ms * 1e3;
             }
+        }
+        for point in &profile.memory {
+            events.push(json!({
+                "name": "memory",
+                "ph": "C",
+                "pid": 0,
+                "ts": offset + point.at.as_secs_f64() * 1e6,
+                "args": {
+                    "buffers_in_use": point.buffers.saturating_sub(point.idle),
+                    "buffers_idle": point.idle,
+                    "other": point.resident.saturating_sub(point.buffers),
+                },
+            }));
         }
         offset += profile.wall.as_secs_f64() * 1e6;
     }

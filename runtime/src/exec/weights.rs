@@ -29,6 +29,9 @@ pub(super) struct Encoding {
 /// Part of the memory for plaintexts that is set aside for those encoded shortly before they are used: one over this.
 const RESERVED_PART: u64 = 2;
 
+/// Of what is not encoded ahead, there are the plaintexts of so many instructions at a time.
+const BATCHES_AT_ONCE: usize = 2;
+
 /// What tells plaintexts apart: vector, primes, scale.
 type Key = (VectorId, usize, bool, u64);
 
@@ -57,6 +60,120 @@ impl Batch {
     }
 }
 
+/// The plaintexts that a plan multiplies and adds, before any is encoded.
+pub(super) struct Wanted {
+    encoder: Encoder,
+    /// By instruction.
+    batches: BTreeMap<usize, Batch>,
+    /// Bytes of every plaintext, with the first instruction that uses it.
+    sizes: Vec<(u64, usize, VectorId)>,
+    all_bytes: u64,
+    /// Most bytes of one instruction.
+    largest: u64,
+    /// Most numbers of one instruction.
+    most_numbers: usize,
+}
+
+impl Wanted {
+    /// The plaintexts of `plan`; `shapes` are those of its transforms.
+    pub(super) fn new(plan: &Plan, shapes: &[LinearTransform], evaluator: &Evaluator) -> Result<Self> {
+        let encoder = Encoder::new(evaluator.params());
+        let max_slots = evaluator.params().max_slots();
+        let period = |vector: &VectorId| plan.constants().period(*vector).unwrap_or(max_slots);
+        let mut known: BTreeSet<Key> = BTreeSet::new();
+        let mut wanted = Self {
+            batches: BTreeMap::new(),
+            sizes: Vec::new(),
+            all_bytes: 0,
+            largest: 0,
+            most_numbers: 0,
+            encoder,
+        };
+        for (number, instruction) in plan.program().instructions.iter().enumerate() {
+            let (vectors, encoding) = uses(plan, &instruction.op, shapes, evaluator)?;
+            let Some(encoding) = encoding else { continue };
+            for vector in vectors.iter().filter(|v| known.insert(encoding.key(**v))) {
+                let bytes = wanted.encoder.plaintext_bytes(period(vector), true, encoding.basis) as u64;
+                wanted.sizes.push((bytes, number, *vector));
+            }
+            let batch = Batch {
+                encoding,
+                vectors: vectors.into_iter().collect(),
+            };
+            wanted.largest = wanted.largest.max(wanted.bytes_of(plan, max_slots, &batch));
+            wanted.most_numbers = wanted.most_numbers.max(batch.vectors.iter().map(period).sum());
+            wanted.batches.insert(number, batch);
+        }
+        wanted.all_bytes = wanted.sizes.iter().map(|(bytes, ..)| bytes).sum();
+        wanted.sizes.sort_unstable();
+        Ok(wanted)
+    }
+
+    /// Bytes that all plaintexts take.
+    pub(super) fn all_bytes(&self) -> u64 {
+        self.all_bytes
+    }
+
+    /// Most bytes that the plaintexts of one instruction take.
+    pub(super) fn largest(&self) -> u64 {
+        self.largest
+    }
+
+    /// Bytes of the numbers that plaintexts are encoded from where that is done when they are used.
+    pub(super) fn constant_bytes(&self) -> u64 {
+        (BATCHES_AT_ONCE * self.most_numbers * size_of::<f64>()) as u64
+    }
+
+    fn bytes_of(&self, plan: &Plan, max_slots: usize, batch: &Batch) -> u64 {
+        let period = |vector: &VectorId| plan.constants().period(*vector).unwrap_or(max_slots);
+        let basis = batch.encoding.basis;
+        let bytes = |vector| self.encoder.plaintext_bytes(period(vector), true, basis) as u64;
+        batch.vectors.iter().map(bytes).sum()
+    }
+
+    /// Encodes as many as fit `budget` bytes.
+    pub(super) fn encode(mut self, plan: &Plan, evaluator: &Evaluator, budget: u64) -> Result<Weights> {
+        let reserve = if self.all_bytes <= budget {
+            0
+        } else {
+            (BATCHES_AT_ONCE as u64 * self.largest).min(budget / RESERVED_PART)
+        };
+        let mut bytes = 0;
+        let mut ahead: BTreeMap<usize, BTreeSet<VectorId>> = BTreeMap::new();
+        for (size, number, vector) in &self.sizes {
+            if bytes + size > budget - reserve {
+                break;
+            }
+            bytes += size;
+            ahead.entry(*number).or_default().insert(*vector);
+        }
+        let mut encoded = HashMap::new();
+        for (number, vectors) in ahead {
+            let encoding = self.batches[&number].encoding;
+            encoded.extend(Batch { encoding, vectors }.encode(plan, &self.encoder)?);
+        }
+        let mut batches = std::mem::take(&mut self.batches);
+        for batch in batches.values_mut() {
+            let encoding = batch.encoding;
+            batch
+                .vectors
+                .retain(|vector| !encoded.contains_key(&encoding.key(*vector)));
+        }
+        let max_slots = evaluator.params().max_slots();
+        let fits = |batch: &Batch| self.bytes_of(plan, max_slots, batch) <= reserve / BATCHES_AT_ONCE as u64;
+        batches.retain(|_, batch| batch.vectors.len() > 1 && fits(batch));
+        Ok(Weights {
+            batches,
+            n_plaintexts: self.sizes.len(),
+            all_bytes: self.all_bytes,
+            encoder: self.encoder,
+            encoded,
+            bytes,
+            reserve,
+        })
+    }
+}
+
 /// The plaintexts of one plan.
 pub struct Weights {
     encoder: Encoder,
@@ -70,71 +187,6 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Chooses the plaintexts of `plan` to encode ahead within `budget` bytes, and encodes them. `shapes` are those of the
-    /// plan's transforms.
-    pub(super) fn new(plan: &Plan, shapes: &[LinearTransform], evaluator: &Evaluator, budget: u64) -> Result<Self> {
-        let encoder = Encoder::new(evaluator.params());
-        let max_slots = evaluator.params().max_slots();
-        let size = |vector: VectorId, encoding: &Encoding| {
-            let period = plan.constants().period(vector).unwrap_or(max_slots);
-            encoder.plaintext_bytes(period, true, encoding.basis) as u64
-        };
-        let mut known: BTreeSet<Key> = BTreeSet::new();
-        // For every instruction with plaintexts: which, and how they are encoded.
-        let mut used: BTreeMap<usize, Batch> = BTreeMap::new();
-        let mut sizes: Vec<(u64, usize, VectorId)> = Vec::new();
-        for (number, instruction) in plan.program().instructions.iter().enumerate() {
-            let (vectors, encoding) = uses(plan, &instruction.op, shapes, evaluator)?;
-            let Some(encoding) = encoding else { continue };
-            for vector in vectors.iter().filter(|v| known.insert(encoding.key(**v))) {
-                sizes.push((size(*vector, &encoding), number, *vector));
-            }
-            let vectors = vectors.into_iter().collect();
-            used.insert(number, Batch { encoding, vectors });
-        }
-        let all_bytes = sizes.iter().map(|(bytes, ..)| bytes).sum();
-        let batch_bytes = |batch: &Batch| batch.vectors.iter().map(|v| size(*v, &batch.encoding)).sum::<u64>();
-        let largest = used.values().map(batch_bytes).max().unwrap_or(0);
-        // Of what is not encoded ahead, there are the plaintexts of two instructions at a time.
-        let reserve = if all_bytes <= budget {
-            0
-        } else {
-            (2 * largest).min(budget / RESERVED_PART)
-        };
-
-        sizes.sort_unstable();
-        let mut bytes = 0;
-        let mut ahead: BTreeMap<usize, BTreeSet<VectorId>> = BTreeMap::new();
-        for (size, number, vector) in sizes {
-            if bytes + size > budget - reserve {
-                break;
-            }
-            bytes += size;
-            ahead.entry(number).or_default().insert(vector);
-        }
-        let mut encoded = HashMap::new();
-        for (number, vectors) in ahead {
-            let encoding = used[&number].encoding;
-            encoded.extend(Batch { encoding, vectors }.encode(plan, &encoder)?);
-        }
-        for batch in used.values_mut() {
-            let encoding = batch.encoding;
-            batch
-                .vectors
-                .retain(|vector| !encoded.contains_key(&encoding.key(*vector)));
-        }
-        used.retain(|_, batch| batch.vectors.len() > 1 && batch_bytes(batch) <= reserve / 2);
-        Ok(Self {
-            batches: used,
-            encoder,
-            encoded,
-            bytes,
-            reserve,
-            all_bytes,
-            n_plaintexts: known.len(),
-        })
-    }
-
     /// Instructions whose plaintexts are to be encoded shortly before they run, in order.
     pub(super) fn batches(&self) -> impl Iterator<Item = usize> + '_ {
         self.batches.keys().copied()

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`packing`] (tensors to slots), [`client`] (what the client needs), [`program`] (instructions),
 //! [`mod@bootstrap`] (its bootstraps), [`constants`] (vectors), [`report`] (what the compiler tells), [`types`] (the type
-//! rules), [`counts`], [`container`] (the file), [`file`] (reading and writing plans), [`bundle`] (ciphertexts on their way).
+//! rules), [`counts`], `keys` (which keys an op takes), [`container`] (the file), [`file`] (reading and writing plans), [`bundle`] (ciphertexts on their way).
 
 pub mod bootstrap;
 pub mod bundle;
@@ -16,6 +16,7 @@ pub mod constants;
 pub mod container;
 pub mod counts;
 pub mod file;
+mod keys;
 pub mod packing;
 pub mod program;
 pub mod report;

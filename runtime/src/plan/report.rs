@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 pub struct Report {
     /// Seconds of one evaluation on the machine of the cost model.
     pub predicted_evaluate_s: Option<f64>,
+    /// Seconds of every instruction on one thread of that machine, plaintexts encoded ahead; empty where nothing was foreseen.
+    #[serde(default)]
+    pub instruction_s: Vec<f64>,
     /// Precision of the results in bits: -log2 of the largest error relative to the largest output.
     pub predicted_bits: Option<f64>,
     /// The prices that predictions and choices were made with; absent for the compiler's own.
@@ -59,6 +62,7 @@ impl Report {
         let bits = self.values.iter().filter_map(|value| value.bits);
         let mut all = counts
             .chain(bits)
+            .chain(self.instruction_s.iter().copied())
             .chain(self.predicted_evaluate_s)
             .chain(self.predicted_bits);
         match all.find(|value| !value.is_finite()) {

@@ -137,8 +137,8 @@ impl DerefMut for AlignedBuffer {
 
 /// Recycles buffers, so that a running program stops allocating once it has reached its steady state.
 ///
-/// Idle memory never exceeds the most that was in use at once: beyond that, what waited longest goes back to the system. So a
-/// program holds at most twice what it needs, whatever sizes it goes through.
+/// Idle memory never exceeds the most that was in use at once, nor, with what is in use, the limit: beyond that, what waited
+/// longest goes back to the system. So a program holds at most twice what it needs, whatever sizes it goes through.
 ///
 /// A taken buffer holds what its last user left: callers overwrite it. Whoever keeps secrets in a buffer zeroises it first.
 #[derive(Default)]
@@ -146,7 +146,6 @@ pub struct BufferPool {
     state: Mutex<PoolState>,
 }
 
-#[derive(Default)]
 struct PoolState {
     /// Idle buffers by capacity, each with the number of its return, the latest last.
     free: BTreeMap<usize, VecDeque<(u64, AlignedBuffer)>>,
@@ -154,14 +153,32 @@ struct PoolState {
     idle: usize,
     used: usize,
     peak: usize,
+    /// Most words, idle and in use, as long as any are idle.
+    limit: usize,
     /// Buffers given back so far.
     returns: u64,
 }
 
+impl Default for PoolState {
+    fn default() -> Self {
+        Self {
+            free: BTreeMap::new(),
+            idle: 0,
+            used: 0,
+            peak: 0,
+            limit: usize::MAX,
+            returns: 0,
+        }
+    }
+}
+
 impl PoolState {
-    /// The smallest idle buffer of at least `len` words that is at most twice too large.
+    /// The smallest idle buffer of at least `len` words that is at most twice too large; where a new one would exceed the limit,
+    /// however large it is.
     fn fitting(&mut self, len: usize) -> Option<AlignedBuffer> {
-        let mut sizes = self.free.range_mut(len..=2 * len);
+        let is_full = self.idle + self.used + len > self.limit;
+        let largest = if is_full { usize::MAX } else { 2 * len };
+        let mut sizes = self.free.range_mut(len..=largest);
         let (_, buffer) = sizes.find_map(|(_, buffers)| buffers.pop_back())?;
         self.idle -= buffer.capacity;
         Some(buffer)
@@ -175,17 +192,29 @@ impl PoolState {
         self.idle -= buffer.capacity;
         Some(buffer)
     }
+
+    /// Idle buffers beyond the bounds, for the caller to drop once others can go on.
+    fn surplus(&mut self) -> Vec<AlignedBuffer> {
+        let mut surplus = Vec::new();
+        while self.idle > self.peak.min(self.limit.saturating_sub(self.used)) {
+            surplus.extend(self.oldest());
+        }
+        surplus
+    }
 }
 
 impl BufferPool {
     /// A buffer of `len` words (at least one) with unspecified (initialised) content: the smallest idle one that is large
-    /// enough and at most twice too large, so that levels share memory, or a new one.
+    /// enough and at most twice too large, so that levels share memory, or a new one. Where a new one would exceed the limit, an
+    /// idle one may be as large as it likes.
     pub fn take(&self, len: usize) -> AlignedBuffer {
         let mut state = self.lock();
         let fitting = state.fitting(len);
         state.used += fitting.as_ref().map_or(len, |buffer| buffer.capacity);
         state.peak = state.peak.max(state.used);
+        let surplus = state.surplus();
         drop(state);
+        drop(surplus);
         match fitting {
             Some(mut buffer) => {
                 buffer.len = len;
@@ -195,7 +224,7 @@ impl BufferPool {
         }
     }
 
-    /// Gives a buffer back.
+    /// Gives back a buffer that was taken from here.
     pub fn give(&self, buffer: AlignedBuffer) {
         let mut state = self.lock();
         let (words, number) = (buffer.capacity, state.returns);
@@ -203,13 +232,24 @@ impl BufferPool {
         state.used = state.used.saturating_sub(words);
         state.idle += words;
         state.free.entry(words).or_default().push_back((number, buffer));
-        let mut surplus = Vec::new();
-        while state.idle > state.peak {
-            surplus.extend(state.oldest());
-        }
-        // returned to the system when others can go on
+        let surplus = state.surplus();
         drop(state);
         drop(surplus);
+    }
+
+    /// From now on, releases idle buffers rather than hold more than `bytes` in all. What is in use counts, and is never refused.
+    pub fn set_limit(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.limit = bytes / size_of::<u64>();
+        let surplus = state.surplus();
+        drop(state);
+        drop(surplus);
+    }
+
+    /// Bytes of all buffers, in use or idle.
+    pub fn bytes(&self) -> usize {
+        let state = self.lock();
+        (state.idle + state.used) * size_of::<u64>()
     }
 
     /// Bytes held for later use.
@@ -278,6 +318,26 @@ mod tests {
         // the last sizes are still there
         assert_eq!([7, 30, 120].map(|len| pool.take(len).capacity), [7, 30, 120]);
         assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn idle_buffers_make_room_within_the_limit() {
+        let pool = BufferPool::default();
+        let buffers = [1000, 3000, 9000].map(|len| pool.take(len));
+        assert_eq!(pool.bytes(), 13_000 * 8);
+        buffers.into_iter().for_each(|buffer| pool.give(buffer));
+        assert_eq!(pool.idle_bytes(), 13_000 * 8);
+        pool.set_limit(10_000 * 8);
+        assert_eq!((pool.bytes(), pool.idle_bytes()), (9000 * 8, 9000 * 8));
+        // Rather than a new one, which would not fit beside it.
+        let larger = pool.take(3100);
+        assert_eq!((larger.len(), pool.bytes(), pool.idle_bytes()), (3100, 9000 * 8, 0));
+        let more = pool.take(7000);
+        assert_eq!((pool.bytes(), pool.idle_bytes()), (16_000 * 8, 0));
+        pool.give(more);
+        assert_eq!((pool.bytes(), pool.idle_bytes()), (9000 * 8, 0));
+        pool.give(larger);
+        assert_eq!((pool.bytes(), pool.idle_bytes()), (9000 * 8, 9000 * 8));
     }
 
     #[test]

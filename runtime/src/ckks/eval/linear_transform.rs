@@ -28,9 +28,10 @@ use crate::error::{Error, Result};
 use crate::ring::{Basis, CompactPoly, Domain, Poly, SumOfProducts, Turn};
 
 /// Diagonals fetched at a time.
-const DIAGONALS_AT_ONCE: usize = 32;
-/// Bytes of lazily encoded diagonals that may wait to be multiplied.
-const LAZY_BYTES: usize = 256 << 20;
+pub(crate) const DIAGONALS_AT_ONCE: usize = 32;
+/// Of the memory for rotated inputs, diagonals that are encoded as they are used may take one over this, while they wait to be
+/// multiplied, besides.
+const LAZY_PART: usize = 4;
 
 /// The two parts of a ciphertext in the making, over any basis.
 type Pair = [Poly; 2];
@@ -167,6 +168,11 @@ impl Evaluator {
             rest = after;
         }
         Ok(outputs)
+    }
+
+    /// Bytes of diagonals, encoded as they are used, that may wait to be multiplied.
+    pub(crate) fn lazy_diagonal_bytes(&self) -> usize {
+        self.transform_memory() / LAZY_PART
     }
 
     /// How many groups, of whole outputs, to sum at a time: as many as fit the memory budget, those of one output at least.
@@ -376,7 +382,7 @@ impl Evaluator {
             lazy_bytes += lazy.map(|diagonal| diagonal.memory_bytes()).sum::<usize>();
             fetched.extend(found);
             let done = multiplied + fetched.len();
-            if lazy_bytes > LAZY_BYTES || done == places.len() {
+            if lazy_bytes > self.lazy_diagonal_bytes() || done == places.len() {
                 add_products(groups, &places[multiplied..done], &fetched, babies, encoding.basis);
                 fetched.clear();
                 (multiplied, lazy_bytes) = (done, 0);

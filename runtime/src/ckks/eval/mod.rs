@@ -15,3 +15,4 @@ mod scalar;
 
 pub use diagonals::{DiagonalEncoding, DiagonalSource, EncodedDiagonals, RawDiagonals};
 pub use evaluator::Evaluator;
+pub(crate) use linear_transform::DIAGONALS_AT_ONCE;
