@@ -50,6 +50,7 @@ fn check(report: &serde_json::Value, bits: f64) {
             "rotations hoisted_rotations ct_mults pt_mults rescales bootstraps",
         ),
         ("keys", "count bytes"),
+        ("key_use", "relinearization conjugation layers bootstraps encapsulation"),
         ("time_s", "compile keygen encode encrypt evaluate decrypt"),
         ("error", "max_abs mean_abs bits reference_max_abs"),
         ("argmax_agreement", "same total"),
@@ -91,6 +92,55 @@ fn a_small_convolutional_network() {
 #[test]
 fn lenet_with_squares() {
     check(&infer("lenet_sq", "mnist_test", "3", "60..100"), 12.0);
+}
+
+#[test]
+fn processes_keep_within_the_memory_they_are_given() {
+    let data = "examples/data/mnist_test.npz";
+    let args = [
+        "infer",
+        "examples/models/lenet_sq.onnx",
+        "--input",
+        data,
+        "--samples",
+        "1",
+    ];
+    let args = [
+        &args[..],
+        &[
+            "--calibrate",
+            data,
+            "--calibrate-rows",
+            "60..100",
+            "--seed",
+            "7",
+            "--json",
+        ],
+    ]
+    .concat();
+    let within = |megabytes: u64| json(&[&args[..], &["--max-memory", &format!("{megabytes}M")]].concat());
+    let free = json(&args);
+    let peak = free["peak_rss_bytes"].as_u64().unwrap() >> 20;
+    let foreseen = free["memory"]["predicted_rss"].as_u64().unwrap() >> 20;
+    assert!(
+        foreseen * 20 > peak * 17 && foreseen * 20 < peak * 23,
+        "{foreseen} MiB foreseen, {peak} taken"
+    );
+
+    let refused = aphelion(&[&args[..], &["--max-memory", "64M"]].concat());
+    assert_eq!(refused.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(message.contains("are needed at least, 64 MiB are allowed"), "{message}");
+
+    let some = peak * 4 / 5;
+    let report = within(some);
+    let (taken, encoded) = (&report["peak_rss_bytes"], &report["memory"]);
+    assert!(
+        taken.as_u64().unwrap() <= some << 20,
+        "{taken} bytes instead of {some} MiB"
+    );
+    assert!(encoded["weights"].as_u64() < encoded["all_weights"].as_u64());
+    assert_eq!(report["error"], free["error"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aphelion_runtime::ckks::keys::KeyRequest;
+use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyRequest};
 use aphelion_runtime::ckks::params::{ChainRequest, ParametersLiteral, SecretDistribution, Security};
 use aphelion_runtime::ckks::polynomial::{Basis, Polynomial};
 use aphelion_runtime::client::Client;
@@ -441,6 +441,36 @@ fn plaintexts_are_encoded_an_instruction_ahead() {
         "{counts:?}"
     );
     assert!(counts.iter().any(|(_, n_batches)| *n_batches > 1), "{counts:?}");
+}
+
+#[test]
+fn mapped_keys_that_are_released_give_the_same_bytes() {
+    let plan = plan(parameters(10, Security::None), 512);
+    let client = Client::new(plan.client().clone()).unwrap();
+    let mut rng = SecretRng::from_seed([1; 32]);
+    let secret = client.secret_key(&mut rng);
+    let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    keys.write_to(&mut file).unwrap();
+    let mapped = EvaluationKeys::map(client.params(), &file).unwrap();
+    assert_eq!(mapped.mapped_bytes(), mapped.memory_bytes());
+    for instruction in &plan.program().instructions {
+        let used = plan.keys_of(&instruction.op);
+        assert!(
+            used.iter().all(|purpose| mapped.get(*purpose, 0).is_ok()),
+            "{instruction:?}"
+        );
+    }
+    let inputs = client.encrypt(&secret, &samples(512, 3), &mut rng).unwrap();
+    let results = |server: &Server| -> Vec<Vec<u8>> {
+        let outputs = server.evaluate(&inputs, &|_| ()).unwrap().outputs;
+        outputs.iter().map(|output| output.to_bytes(server.params())).collect()
+    };
+    let expected = results(&Server::new(plan.clone(), keys, &ServerOptions::default()).unwrap());
+    let server = Server::new(plan, mapped, &ServerOptions::default()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(results(&server), expected);
+    }
 }
 
 #[test]

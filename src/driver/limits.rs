@@ -65,8 +65,7 @@ impl Limits {
             other => other,
         })?;
         let taken = besides_polynomials(server.params()) + MARGIN + server.memory().constants;
-        let left = usize::try_from(allowed.saturating_sub(taken)).unwrap_or(usize::MAX);
-        server.params().ring().pool().set_limit(left);
+        server.limit_memory(allowed.saturating_sub(taken));
         Ok(server)
     }
 

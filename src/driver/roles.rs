@@ -3,7 +3,7 @@
 //! The client's folder holds the secret key, the server's the evaluation keys; ciphertexts travel in files of their own.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -124,7 +124,7 @@ pub fn open_server(plan: Plan, folder: &Path, limits: &Limits, observer: &dyn Ob
     limits.check_keys(plan.client(), &params)?;
     let path = folder.join(EVALUATION_KEYS);
     let file = File::open(&path).map_err(|source| DriverError::io(&path, source))?;
-    let keys = EvaluationKeys::read_from(&params, &mut BufReader::new(file)).map_err(DriverError::in_file(&path))?;
+    let keys = EvaluationKeys::map(&params, &file).map_err(DriverError::in_file(&path))?;
     observer.stage("encoding weights");
     limits.server(plan, keys).map_err(|error| match error {
         DriverError::Runtime(

@@ -34,7 +34,7 @@ pub(super) enum Encoding {
 /// Bytes by use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct MemoryUse {
-    /// Evaluation keys.
+    /// Evaluation keys; those of a file while they are in use.
     pub keys: u64,
     /// Diagonals of bootstraps.
     pub bootstraps: u64,
@@ -84,7 +84,8 @@ impl Estimator<'_> {
         let keys = self.evaluator.keys().memory_bytes() as u64;
         let bootstraps = diagonals.sum::<usize>() as u64;
         let pool = self.params().ring().pool();
-        let held = (pool.bytes() - pool.idle_bytes()) as u64;
+        let mapped = self.evaluator.keys().mapped_bytes();
+        let held = (pool.bytes() + mapped - pool.idle_bytes()) as u64;
         Ok(MemoryUse {
             keys,
             bootstraps,

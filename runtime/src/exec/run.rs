@@ -17,6 +17,7 @@ use super::server::{Evaluation, Server};
 use super::weights::{Encoded, factor_encoding, summand_encoding};
 use crate::ckks::Ciphertext;
 use crate::ckks::boot::{StageTime, processor_nanoseconds};
+use crate::ckks::keys::KeyPurpose;
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
 use crate::plan::{BootstrapKind, CipherType, Counts, Op, Register, ScalePower};
@@ -50,6 +51,8 @@ pub(super) struct Run<'a> {
     restored_weight: f64,
     done: Mutex<Done>,
     ledger: Mutex<Ledger>,
+    /// For every mapped key, the instructions left to do that use it.
+    key_uses_left: BTreeMap<KeyPurpose, AtomicUsize>,
     total_weight: f64,
     failed: AtomicBool,
     failure: Mutex<Option<(usize, Error)>>,
@@ -94,6 +97,12 @@ impl<'a> Run<'a> {
         let is_ready = |instruction: &usize| !done[*instruction] && operands_missing[*instruction] == 0;
         let weights = schedule.weights.iter().zip(&done);
         let restored_weight = weights.filter(|(_, done)| **done).map(|(weight, _)| weight).sum();
+        let mut key_uses_left: BTreeMap<KeyPurpose, AtomicUsize> = BTreeMap::new();
+        for (purposes, _) in server.keys_used.iter().zip(&done).filter(|(_, done)| !**done) {
+            for purpose in purposes.iter() {
+                *key_uses_left.entry(*purpose).or_default().get_mut() += 1;
+            }
+        }
         let n_done = done.iter().filter(|done| **done).count();
         Ok(Self {
             server,
@@ -127,6 +136,7 @@ impl<'a> Run<'a> {
                 done,
                 in_flight: BTreeMap::new(),
             }),
+            key_uses_left,
             total_weight: schedule.weights.iter().sum(),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
@@ -261,6 +271,7 @@ impl<'a> Run<'a> {
             }
         }
         self.store(instruction, results);
+        self.release_keys(instruction);
         let timing = OpTiming {
             instruction,
             start,
@@ -312,6 +323,22 @@ impl<'a> Run<'a> {
             ledger.in_flight.insert(instruction, operands.clone());
         }
         Ok(operands)
+    }
+
+    /// Gives the memory of mapped keys back that no instruction left to do uses.
+    fn release_keys(&self, instruction: usize) {
+        for purpose in self
+            .server
+            .keys_used
+            .get(instruction)
+            .iter()
+            .flat_map(|keys| keys.iter())
+        {
+            let left = self.key_uses_left.get(purpose);
+            if left.is_some_and(|left| left.fetch_sub(1, Ordering::AcqRel) == 1) {
+                self.server.evaluator.keys().release_pages(*purpose);
+            }
+        }
     }
 
     /// Puts the results of an instruction where others find them.

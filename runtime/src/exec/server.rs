@@ -1,6 +1,6 @@
 //! A plan with its evaluation keys and plaintexts, ready to run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::weights::{Wanted, Weights};
 use crate::ckks::Ciphertext;
 use crate::ckks::boot::Bootstrapper;
 use crate::ckks::eval::Evaluator;
-use crate::ckks::keys::EvaluationKeys;
+use crate::ckks::keys::{EvaluationKeys, KeyPurpose};
 use crate::ckks::linear::LinearTransform;
 use crate::ckks::params::Parameters;
 use crate::ckks::polynomial::PolynomialPlan;
 use crate::error::{Error, Result};
 use crate::plan::client::check_parameters;
-use crate::plan::{BootstrapKind, CipherType, Plan, Program, ScalePower, shape_of};
+use crate::plan::{BootstrapKind, CipherType, Op, Plan, Program, ScalePower, shape_of};
 
 /// How a server uses its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,28 @@ pub struct Server {
     pub(super) weights: Weights,
     pub(super) bootstrappers: BTreeMap<BootstrapKind, Bootstrapper>,
     pub(super) options: ServerOptions,
+    /// For every instruction, the mapped keys that it uses.
+    pub(super) keys_used: Vec<Arc<BTreeSet<KeyPurpose>>>,
     memory: MemoryUse,
+}
+
+/// For every instruction, the keys that it uses, if keys are mapped from a file.
+fn keys_used(plan: &Plan, evaluator: &Evaluator) -> Vec<Arc<BTreeSet<KeyPurpose>>> {
+    if evaluator.keys().mapped_bytes() == 0 {
+        return Vec::new();
+    }
+    let mut of_bootstraps: BTreeMap<BootstrapKind, Arc<BTreeSet<KeyPurpose>>> = BTreeMap::new();
+    let instructions = plan.program().instructions.iter();
+    instructions
+        .map(|instruction| match &instruction.op {
+            Op::Bootstrap { xs, slots } => {
+                let kind = BootstrapKind::new(*slots, xs.len());
+                let known = of_bootstraps.entry(kind);
+                Arc::clone(known.or_insert_with(|| Arc::new(plan.keys_of(&instruction.op))))
+            }
+            op => Arc::new(plan.keys_of(op)),
+        })
+        .collect()
 }
 
 impl Server {
@@ -135,9 +156,8 @@ impl Server {
         memory.weights = weights.bytes();
         memory.working += weights.reserved_bytes();
         ring.pool().trim();
-        ring.pool()
-            .set_limit(usize::try_from(options.memory_bytes).unwrap_or(usize::MAX));
-        Ok(Self {
+        let server = Self {
+            keys_used: keys_used(&plan, &evaluator),
             schedule,
             plan,
             evaluator,
@@ -147,7 +167,17 @@ impl Server {
             bootstrappers,
             options: *options,
             memory,
-        })
+        };
+        server.limit_memory(options.memory_bytes);
+        Ok(server)
+    }
+
+    /// From now on, polynomials take no more than so many bytes, those of mapped keys included, as long as there are buffers to
+    /// return to the system.
+    pub fn limit_memory(&self, bytes: u64) {
+        let mapped = self.evaluator.keys().mapped_bytes() as u64;
+        let bytes = usize::try_from(bytes.saturating_sub(mapped)).unwrap_or(usize::MAX);
+        self.params().ring().pool().set_limit(bytes);
     }
 
     /// The plan.

@@ -2,12 +2,13 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions, UncheckedAdvice};
 
 /// Alignment in bytes: one cache line, one 512-bit vector.
 const ALIGNMENT: usize = 64;
@@ -37,6 +38,8 @@ pub struct AlignedBuffer {
     capacity: usize,
     /// Where the memory is, if it is not from the allocator.
     mapping: Option<MmapMut>,
+    /// Whether the mapping is one of a file.
+    is_file: bool,
 }
 
 // SAFETY: the buffer owns its memory alone and hands out access by the usual borrow rules, as `Box<[u64]>` does.
@@ -61,6 +64,7 @@ impl AlignedBuffer {
             len,
             capacity: len,
             mapping: None,
+            is_file: false,
         }
     }
 
@@ -90,7 +94,50 @@ impl AlignedBuffer {
             len,
             capacity: len,
             mapping: Some(mapping),
+            is_file: false,
         })
+    }
+
+    /// The `len` words (at least one) of a file from byte `offset` on, a multiple of the alignment; read when they are used, in the
+    /// byte order of the machine. What is written to them stays in this process.
+    ///
+    /// Should the file be changed while it is mapped, the words may change with it; should it be cut short, the process is
+    /// terminated by the system when it reads what is gone.
+    ///
+    /// # Errors
+    /// When the file is shorter, or cannot be mapped.
+    pub fn of_file(file: &File, offset: u64, len: usize) -> std::io::Result<Self> {
+        let bytes = Self::layout(len).size();
+        let end = offset.checked_add(bytes as u64);
+        if end.is_none_or(|end| file.metadata().map_or(true, |data| data.len() < end)) || offset % ALIGNMENT as u64 != 0
+        {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        // SAFETY: the mapping is private, so that this process alone writes to it. That the file may be changed by others is the
+        // caller's to know; the words are plain integers, for which no value is invalid.
+        let mut mapping = unsafe { MmapOptions::new().offset(offset).len(bytes).map_copy(file)? };
+        Ok(Self {
+            start: NonNull::from(&mut mapping[..]).cast::<u64>(),
+            len,
+            capacity: len,
+            mapping: Some(mapping),
+            is_file: true,
+        })
+    }
+
+    /// Whether the words are those of a file.
+    pub fn is_file(&self) -> bool {
+        self.is_file
+    }
+
+    /// Of words that are those of a file and were never written, returns the memory to the system: they are read again when they
+    /// are used.
+    pub(crate) fn release_pages(&self) {
+        if let Some(mapping) = self.mapping.as_ref().filter(|_| self.is_file) {
+            // SAFETY: the pages of a private mapping of a file that were not written come back from the file, with the same
+            // words as before. Keys, whose pages these are, are only ever shared and never written.
+            unsafe { mapping.unchecked_advise(UncheckedAdvice::DontNeed) }.ok();
+        }
     }
 
     fn layout(len: usize) -> Layout {
@@ -224,8 +271,11 @@ impl BufferPool {
         }
     }
 
-    /// Gives back a buffer that was taken from here.
+    /// Gives back a buffer that was taken from here, or one of a file, which is closed.
     pub fn give(&self, buffer: AlignedBuffer) {
+        if buffer.is_file {
+            return;
+        }
         let mut state = self.lock();
         let (words, number) = (buffer.capacity, state.returns);
         state.returns += 1;
@@ -318,6 +368,29 @@ mod tests {
         // the last sizes are still there
         assert_eq!([7, 30, 120].map(|len| pool.take(len).capacity), [7, 30, 120]);
         assert_eq!(pool.idle_bytes(), 0);
+    }
+
+    #[test]
+    fn words_of_a_file_are_read_when_they_are_used() {
+        let words: Vec<u64> = (0..3000).map(|i| i * 0x0123_4567_89ab).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        std::io::Write::write_all(&mut file, &bytes).unwrap();
+        let mut buffer = AlignedBuffer::of_file(&file, 64, 2000).unwrap();
+        assert_eq!(
+            (buffer.as_ptr() as usize % ALIGNMENT, &buffer[..]),
+            (0, &words[8..2008])
+        );
+        buffer.release_pages();
+        assert_eq!(&buffer[..], &words[8..2008]);
+        buffer[0] = 1;
+        assert_eq!(AlignedBuffer::of_file(&file, 64, 1).unwrap()[0], words[8]);
+        for (offset, len) in [(64, 2993), (8, 1), (u64::MAX - 63, 1)] {
+            assert!(AlignedBuffer::of_file(&file, offset, len).is_err());
+        }
+        let pool = BufferPool::default();
+        pool.give(buffer);
+        assert_eq!((pool.bytes(), pool.idle_bytes()), (0, 0));
     }
 
     #[test]

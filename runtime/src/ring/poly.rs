@@ -56,6 +56,22 @@ impl Poly {
         }
     }
 
+    /// The polynomial with these words, `[limb][position]`; none may be as large as its prime.
+    pub(crate) fn from_buffer(ring: &Arc<RingContext>, basis: Basis, domain: Domain, data: AlignedBuffer) -> Self {
+        assert_eq!(data.len(), ring.limb_count(basis) * ring.n());
+        Self {
+            ring: Arc::clone(ring),
+            basis,
+            domain,
+            data: Some(data),
+        }
+    }
+
+    /// The buffer that holds the words.
+    pub(crate) fn buffer(&self) -> Option<&AlignedBuffer> {
+        self.data.as_ref()
+    }
+
     /// The polynomial with these integer coefficients (n of them), in coefficient form.
     pub fn from_signed(ring: &Arc<RingContext>, basis: Basis, coefficients: &[i64]) -> Self {
         assert_eq!(coefficients.len(), ring.n());

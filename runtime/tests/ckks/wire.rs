@@ -103,6 +103,58 @@ fn evaluation_keys_stream_one_by_one() {
     assert!(matches!(refused, Error::Malformed { offset: 32, .. }), "{refused}");
 }
 
+/// A file with these bytes.
+fn file(bytes: &[u8]) -> std::fs::File {
+    let mut file = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    file
+}
+
+#[test]
+fn mapped_keys_are_those_that_are_read() {
+    let mut client = Client::new(tiny());
+    let mut stream = Vec::new();
+    client
+        .secret
+        .write_evaluation_keys(&request(), &mut client.rng, &mut stream, |_, _| ())
+        .unwrap();
+    let read = EvaluationKeys::read_from(&client.params, &mut &stream[..]).unwrap();
+    let mapped = EvaluationKeys::map(&client.params, &file(&stream)).unwrap();
+    assert_eq!((read.mapped_bytes(), mapped.memory_bytes()), (0, read.memory_bytes()));
+    let encapsulation = mapped.encapsulation(8, 1).unwrap().memory_bytes();
+    assert_eq!(mapped.mapped_bytes(), read.memory_bytes() - encapsulation);
+    let bytes = |keys: &EvaluationKeys| {
+        let mut bytes = Vec::new();
+        keys.write_to(&mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(bytes(&mapped), stream);
+    let purposes: Vec<_> = mapped.iter().map(|(purpose, _)| purpose).collect();
+    purposes.iter().for_each(|purpose| mapped.release_pages(*purpose));
+    assert_eq!(bytes(&mapped), stream);
+}
+
+#[test]
+fn damaged_key_files_are_not_mapped() {
+    let mut client = Client::new(tiny());
+    let mut stream = Vec::new();
+    client
+        .secret
+        .write_evaluation_keys(&request(), &mut client.rng, &mut stream, |_, _| ())
+        .unwrap();
+    let map = |bytes: &[u8]| EvaluationKeys::map(&client.params, &file(bytes));
+    for cut in [1, 39, 40, 100, 1000, stream.len() / 2, stream.len() - 1] {
+        let error = map(&stream[..cut]).err().unwrap();
+        assert!(matches!(error, Error::Malformed { .. }), "{cut}: {error}");
+    }
+    for at in (0..stream.len()).step_by(stream.len() / 97) {
+        let mut damaged = stream.clone();
+        damaged[at] ^= 4;
+        assert!(map(&damaged).is_err(), "byte {at}");
+    }
+    assert!(map(&[]).unwrap().iter().next().is_none());
+}
+
 #[test]
 fn objects_of_other_parameters_are_refused() {
     let mut client = Client::new(tiny());

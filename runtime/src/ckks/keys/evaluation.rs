@@ -206,6 +206,19 @@ impl EvaluationKeys {
         self.keys.values().map(|key| key.memory_bytes()).sum::<usize>() + encapsulation
     }
 
+    /// Those of them that are the bytes of a file: see [`KeySwitchKey::mapped_bytes`].
+    #[must_use]
+    pub fn mapped_bytes(&self) -> usize {
+        self.keys.values().map(|key| key.mapped_bytes()).sum()
+    }
+
+    /// Returns the memory of a key that is mapped from a file to the system until the key is used again.
+    pub fn release_pages(&self, purpose: KeyPurpose) {
+        if let Some(key) = self.keys.get(&purpose) {
+            key.release_pages();
+        }
+    }
+
     /// Bytes in memory of those keys that serve a request, whole, whatever level it asks for.
     #[must_use]
     pub fn bytes_of(&self, request: &KeyRequest) -> usize {

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use super::secret::{SecretKey, SecretPoly, encryption_of_zero};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
-use crate::ring::{Basis, KeyDigit, Poly, SecretRng, SeededPoly, Turn, products_with_keys, turned_products_with_keys};
+use crate::ring::{
+    AlignedBuffer, Basis, KeyDigit, Poly, SecretRng, SeededPoly, Turn, products_with_keys, turned_products_with_keys,
+};
 
 /// A key that switches from one secret to another, at any level up to its own.
 pub struct KeySwitchKey {
@@ -33,6 +35,22 @@ impl KeySwitchKey {
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         self.bodies.iter().map(|body| size_of_val(body.data())).sum()
+    }
+
+    /// Those of them that are the bytes of a file, which the system reads when they are used and may drop.
+    #[must_use]
+    pub fn mapped_bytes(&self) -> usize {
+        let mapped = self.buffers().filter(|buffer| buffer.is_file());
+        mapped.map(|buffer| size_of_val(&buffer[..])).sum()
+    }
+
+    /// Returns what [`KeySwitchKey::mapped_bytes`] counts to the system until it is used again.
+    pub fn release_pages(&self) {
+        self.buffers().for_each(AlignedBuffer::release_pages);
+    }
+
+    fn buffers(&self) -> impl Iterator<Item = &AlignedBuffer> {
+        self.bodies.iter().filter_map(Poly::buffer)
     }
 
     /// [`KeySwitchKey::memory_bytes`] of a key with this many digits over this many primes, ciphertext and special ones.

@@ -117,6 +117,23 @@ impl<'a> Frame<'a> {
         ))
     }
 
+    /// Reads a header: the frame without its payload, and the payload's length.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for bytes that do not start with a header of this version.
+    pub fn header(bytes: &[u8]) -> Result<(Self, u64)> {
+        let (kind, fingerprint, length) = read_header(&mut Reader::new("frame", bytes))?;
+        let payload = &[];
+        Ok((
+            Self {
+                kind,
+                fingerprint,
+                payload,
+            },
+            length,
+        ))
+    }
+
     /// Reads the bytes of the next frame of a stream, `None` at its end; it belongs to `params`. Memory grows with what arrives, not with what
     /// is announced, and never beyond `max_payload`.
     ///
@@ -129,12 +146,7 @@ impl<'a> Frame<'a> {
         if bytes.is_empty() {
             return Ok(None);
         }
-        let (kind, fingerprint, length) = read_header(&mut Reader::new("frame", &bytes))?;
-        let header = Frame {
-            kind,
-            fingerprint,
-            payload: &[],
-        };
+        let (header, length) = Self::header(&bytes)?;
         header.check_fingerprint(params)?;
         if length > max_payload as u64 {
             let reason = format!("payload of {length} bytes announced, at most {max_payload} are possible");

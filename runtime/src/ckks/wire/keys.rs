@@ -2,8 +2,13 @@
 //!
 //! Secret key payload: two bits per coefficient, 0, 1 and 2 for 0, 1 and -1.
 //! Public key payload: seed of the mask, body.
-//! Evaluation key payload: purpose u8 (0 relinearise, 1 conjugate, 2 rotate), rotation u32, level u16, seed of the masks,
-//! bodies. A set of evaluation keys is a sequence of such frames, encapsulation keys last, so that it is made, written and read one at a time.
+//! Evaluation key payload: purpose u8 (0 relinearise, 1 conjugate, 2 rotate), rotation u32, level u16, seed of the masks, zeros
+//! up to byte 88, bodies as words, 32 zeros: the frame is a multiple of 64 bytes, and bodies start at one. A set of
+//! evaluation keys is a sequence of such frames, encapsulation keys last, so that it is made, written and read one at a time.
+//!
+//! Words of eight bytes take a third more room than residues packed at the length of their primes. In return a server uses keys
+//! where they lie in the file (`mapped.rs`): nothing is unpacked or copied, all processes share them, and the system takes
+//! their memory back when it needs it.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -12,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::encapsulation::max_encapsulation_bytes;
 use super::frame::{Frame, Kind, Reader};
-use super::poly::{poly_bytes, read_poly, write_poly};
+use super::poly::{read_poly, read_words, words_bytes, write_poly, write_words};
 use crate::ckks::keys::{
     EncapsulationKeys, EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey,
 };
@@ -135,9 +140,51 @@ impl PublicKey {
     }
 }
 
+/// Bytes of an evaluation key's payload before the bodies.
+pub(super) const HEAD_BYTES: usize = 88;
+/// And after them.
+const TAIL_BYTES: usize = 32;
+
 /// Bytes of an evaluation key's payload.
 fn evaluation_key_bytes(params: &Parameters, level: usize) -> usize {
-    1 + 4 + 2 + 32 + params.digits(level) * poly_bytes(params.ring(), Basis::qp(level))
+    HEAD_BYTES + params.digits(level) * words_bytes(params.ring(), Basis::qp(level)) + TAIL_BYTES
+}
+
+/// What stands before the bodies of an evaluation key.
+pub(super) struct Head {
+    pub(super) purpose: KeyPurpose,
+    pub(super) level: usize,
+    pub(super) seed: [u8; 32],
+}
+
+impl Head {
+    pub(super) fn read(reader: &mut Reader, params: &Parameters) -> Result<Self> {
+        let purpose = match (reader.u8()?, reader.u32()? as usize) {
+            (0, 0) => KeyPurpose::Relinearize,
+            (1, 0) => KeyPurpose::Conjugate,
+            (2, step) if (1..params.max_slots()).contains(&step) => KeyPurpose::Rotate(step),
+            (code, step) => return Err(reader.malformed_at(0, format!("unknown purpose {code} with rotation {step}"))),
+        };
+        let level = usize::from(reader.u16()?);
+        params.check_level("evaluation key", level)?;
+        let seed = reader.array()?;
+        take_zeros(reader, HEAD_BYTES - reader.offset())?;
+        Ok(Self { purpose, level, seed })
+    }
+}
+
+/// Takes what stands after the bodies of an evaluation key.
+pub(super) fn finish_key(mut reader: Reader) -> Result<()> {
+    take_zeros(&mut reader, TAIL_BYTES)?;
+    reader.finish()
+}
+
+fn take_zeros(reader: &mut Reader, count: usize) -> Result<()> {
+    let start = reader.offset();
+    match reader.take(count)?.iter().all(|byte| *byte == 0) {
+        true => Ok(()),
+        false => Err(reader.malformed_at(start, "reserved bytes are not zero")),
+    }
 }
 
 impl KeySwitchKey {
@@ -154,9 +201,11 @@ impl KeySwitchKey {
         payload.extend_from_slice(&step.to_le_bytes());
         payload.extend_from_slice(&(self.level as u16).to_le_bytes());
         payload.extend_from_slice(&self.seed);
+        payload.resize(HEAD_BYTES, 0);
         for body in &self.bodies {
-            write_poly(&mut payload, body);
+            write_words(&mut payload, body);
         }
+        payload.resize(payload.len() + TAIL_BYTES, 0);
         Frame {
             kind: Kind::EvaluationKey,
             fingerprint: *params.fingerprint(),
@@ -173,19 +222,11 @@ impl KeySwitchKey {
         let frame = Frame::parse(bytes, Kind::EvaluationKey)?;
         frame.check_fingerprint(params)?;
         let mut reader = Reader::new(Kind::EvaluationKey.name(), frame.payload);
-        let purpose = match (reader.u8()?, reader.u32()? as usize) {
-            (0, 0) => KeyPurpose::Relinearize,
-            (1, 0) => KeyPurpose::Conjugate,
-            (2, step) if (1..params.max_slots()).contains(&step) => KeyPurpose::Rotate(step),
-            (code, step) => return Err(reader.malformed_at(0, format!("unknown purpose {code} with rotation {step}"))),
-        };
-        let level = usize::from(reader.u16()?);
-        params.check_level("evaluation key", level)?;
-        let seed = reader.array()?;
+        let Head { purpose, level, seed } = Head::read(&mut reader, params)?;
         let bodies = (0..params.digits(level))
-            .map(|_| read_poly(&mut reader, params.ring(), Basis::qp(level)))
+            .map(|_| read_words(&mut reader, params.ring(), Basis::qp(level)))
             .collect::<Result<_>>()?;
-        reader.finish()?;
+        finish_key(reader)?;
         Ok((purpose, Self { seed, level, bodies }))
     }
 }

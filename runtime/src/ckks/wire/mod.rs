@@ -9,6 +9,7 @@ mod poly;
 mod ciphertext;
 mod encapsulation;
 mod keys;
+mod mapped;
 mod parameters;
 
 pub use frame::{CHECKSUM_BYTES, Fingerprint, Frame, HEADER_BYTES, Kind, VERSION};

@@ -1,4 +1,5 @@
-//! Polynomials on the wire: each limb's residues packed at the bit length of its prime, lowest bit first.
+//! Polynomials on the wire: each limb's residues packed at the bit length of its prime, lowest bit first; or as words of eight
+//! bytes, lowest byte first, which can be used where they lie.
 //!
 //! Assumes evaluation form. Ensures on reading that every residue is below its prime.
 
@@ -68,6 +69,42 @@ pub(super) fn read_poly(reader: &mut Reader, ring: &Arc<RingContext>, basis: Bas
     if let Some(limb) = is_reduced.collect::<Vec<_>>().iter().position(|ok| !ok) {
         return Err(reader.malformed_at(start, format!("a residue of limb {limb} is not below its prime")));
     }
+    Ok(poly)
+}
+
+/// Bytes of a polynomial over a basis as words.
+pub(super) fn words_bytes(ring: &RingContext, basis: Basis) -> usize {
+    ring.limb_count(basis) * ring.n() * size_of::<u64>()
+}
+
+pub(super) fn write_words(bytes: &mut Vec<u8>, poly: &Poly) {
+    bytes.extend(poly.data().iter().flat_map(|word| word.to_le_bytes()));
+}
+
+/// Takes a polynomial as words off the reader, and checks them.
+pub(super) fn take_words<'a>(reader: &mut Reader<'a>, ring: &RingContext, basis: Basis) -> Result<&'a [u8]> {
+    let start = reader.offset();
+    let words = reader.take(words_bytes(ring, basis))?;
+    let limbs = words.par_chunks_exact(ring.n() * size_of::<u64>());
+    let is_reduced = |(limb, prime): (&[u8], usize)| {
+        let modulus = ring.modulus(prime).value();
+        limb.as_chunks()
+            .0
+            .iter()
+            .all(|word| u64::from_le_bytes(*word) < modulus)
+    };
+    let checked: Vec<bool> = limbs.zip(ring.prime_indices(basis)).map(is_reduced).collect();
+    match checked.iter().position(|ok| !ok) {
+        None => Ok(words),
+        Some(limb) => Err(reader.malformed_at(start, format!("a residue of limb {limb} is not below its prime"))),
+    }
+}
+
+pub(super) fn read_words(reader: &mut Reader, ring: &Arc<RingContext>, basis: Basis) -> Result<Poly> {
+    let words = take_words(reader, ring, basis)?;
+    let mut poly = Poly::uninit(ring, basis, Domain::Eval);
+    let read = poly.data_mut().iter_mut().zip(words.as_chunks().0);
+    read.for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
     Ok(poly)
 }
 
