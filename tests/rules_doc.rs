@@ -1,6 +1,6 @@
 //! `docs/rewrite-rules.md` tells what every rewrite rule wins on the example models. `UPDATE_DOCS=1 cargo test --test
-//! rules_doc` measures anew and writes it, a minute or two in a release build; without the variable, the test checks that
-//! the document tells of every rule there is and of no other.
+//! rules_doc` measures anew and writes it, in a minute or two; without the variable, the test checks that the document tells
+//! of every rule there is and of no other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -12,16 +12,27 @@ use aphelion_passes::cost_model::{CostTable, Workload, predict};
 use aphelion_passes::keys::KeyPlan;
 use aphelion_passes::pipeline::{AnyGraph, COMPILE, PassManager};
 use aphelion_passes::{PassCx, rewrite};
+use rayon::prelude::*;
 
 /// Models with the data that their ranges are taken from.
-const MODELS: [(&str, &str); 6] = [
-    ("logreg_bc", "bc_test"),
-    ("mlp_sq", "mnist_test"),
-    ("cryptonets_sq", "mnist_test"),
-    ("lenet_sq", "mnist_test"),
-    ("mlp_credit", "credit_test"),
-    ("cnn1d_gunpoint", "gunpoint_test"),
+const MODELS: [(&str, &str); 13] = [
+    ("logreg_bc.onnx", "bc_test"),
+    ("mlp_sq.onnx", "mnist_test"),
+    ("cryptonets_sq.onnx", "mnist_test"),
+    ("lenet_sq.onnx", "mnist_test"),
+    ("mlp_credit.onnx", "credit_test"),
+    ("cnn1d_gunpoint.onnx", "gunpoint_test"),
+    ("resnet20_cifar10_relu.onnx", "cifar10_foolbox20"),
+    ("resnet20_cifar10_poly4.onnx", "cifar10_foolbox20"),
+    ("gated_unit.aph-model", "credit_test"),
+    ("squeeze_excite.aph-model", "mnist_test"),
+    ("attention.aph-model", "gunpoint_test"),
+    ("mixed_activations.aph-model", "credit_test"),
+    ("interactions.aph-model", "credit_test"),
 ];
+
+/// The first of them are networks as they are commonly trained.
+const N_NETWORKS: usize = 8;
 
 /// Samples that ranges are taken from.
 const N_SAMPLES: usize = 40;
@@ -29,11 +40,14 @@ const N_SAMPLES: usize = 40;
 const HEAD: &str = "\
 # What the rewrite rules win
 
-`aphelion compile --disable-rule RULE` leaves a rule out. The table tells what that costs on the example models, all other
-rules being on: levels of depth more, and the change of the predicted time under the parameters that the depth asks for. A dot
-means that the program stays as good, the number after it how often the rule applied all the same. A rule may win nothing here
-because no example has its pattern, because others reach the same program without it, or because `lower_to_slot`, which composes
-chains of linear ops by itself, leaves nothing to it: then it serves programs that come from elsewhere.
+`aphelion compile --disable-rule RULE` leaves a rule out. The tables tell what that costs on the example models, all other
+rules being on: levels of depth more, and the change of the predicted time, without bootstraps, under the parameters that the
+depth asks for. A dot means that the program stays as good, the number after it how often the rule applied all the same: others
+reach the same program without it. The first row of each table is all rules at once.
+
+`lower_to_slot` composes chains of linear ops and merges sums of them by itself, and folds scales into them, so that plain
+networks leave nothing to do; programs with products of several values do. Rules in none of the tables applied nowhere: they
+serve programs that other tools write in the text form of `slot`, such as `examples/out_of_tree_pass/window_sums.air`.
 
 Made by the test `tests/rules_doc.rs`.
 
@@ -75,7 +89,7 @@ fn parameters(depth: u32) -> ParameterSpec {
 
 /// The slot program of a model, before the rules.
 fn lowered(model: &str, data: &str) -> (PassCx, AnyGraph) {
-    let model = Model::load(&root().join(format!("examples/models/{model}.onnx"))).expect("a model");
+    let model = Model::load(&root().join(format!("examples/models/{model}"))).expect("a model");
     let data = root().join(format!("examples/data/{data}.npz")).display().to_string();
     let samples = load_samples(&[data], &model.inputs()).expect("samples");
     let cx = PassCx {
@@ -97,9 +111,9 @@ fn lowered(model: &str, data: &str) -> (PassCx, AnyGraph) {
     (cx, graph)
 }
 
-fn figures(cx: &PassCx, graph: &AnyGraph, without: Option<&str>) -> (Figures, Applied) {
+fn figures(cx: &PassCx, graph: &AnyGraph, without: &[&str]) -> (Figures, Applied) {
     let mut cx = cx.clone();
-    cx.options.disabled_rules = without.map(String::from).into_iter().collect();
+    cx.options.disabled_rules = without.iter().map(|rule| rule.to_string()).collect();
     let mut manager = PassManager::new(&cx);
     let result = manager.run(&["rewrite", "lower_to_ckks"], graph.clone());
     let applied = manager.reports()[0].stats.0.iter();
@@ -120,35 +134,57 @@ fn figures(cx: &PassCx, graph: &AnyGraph, without: Option<&str>) -> (Figures, Ap
     (figures, applied)
 }
 
-fn document() -> String {
-    let mut columns: Vec<BTreeMap<&str, String>> = Vec::new();
+/// What leaving out rules costs one model, by rule; those that applied nowhere left out.
+fn column((model, data): (&str, &str)) -> (String, BTreeMap<&'static str, String>) {
+    let (cx, graph) = lowered(model, data);
+    let (all, applied) = figures(&cx, &graph, &[]);
     let rules = rewrite::rule_names();
-    for (model, data) in MODELS {
-        let (cx, graph) = lowered(model, data);
-        let (all, applied) = figures(&cx, &graph, None);
-        let cell = |rule: &&'static str| {
-            let change = told(all, figures(&cx, &graph, Some(rule)).0);
-            let words = match applied.get(*rule) {
-                Some(count) if change == "·" => format!("· {count}"),
-                _ => change,
-            };
-            (*rule, words)
-        };
-        columns.push(rules.iter().map(cell).collect());
-    }
+    let without_any = told(all, figures(&cx, &graph, &rules).0);
+    // A rule that found nothing to unite leaves the program as it is.
+    let used = rules.iter().filter(|rule| applied.contains_key(**rule));
+    let cell = |rule: &&'static str| {
+        let change = told(all, figures(&cx, &graph, &[rule]).0);
+        let count = &applied[*rule];
+        (*rule, if change == "·" { format!("· {count}") } else { change })
+    };
+    (without_any, used.map(cell).collect())
+}
+
+fn document() -> String {
+    let columns: Vec<_> = MODELS.into_par_iter().map(column).collect();
+    let rules = rewrite::rule_names();
     let mut text = HEAD.to_string();
-    text.push_str("| rule |");
-    MODELS
-        .iter()
-        .for_each(|(model, _)| text.push_str(&format!(" `{model}` |")));
-    text.push_str(&format!("\n|---|{}\n", "---|".repeat(MODELS.len())));
-    for rule in rules {
-        text.push_str(&format!("| `{rule}` |"));
-        columns
+    let mut unused: BTreeSet<&str> = rules.iter().copied().collect();
+    for (title, group) in [
+        ("Networks", 0..N_NETWORKS),
+        ("Programs with products", N_NETWORKS..MODELS.len()),
+    ] {
+        text.push_str(&format!("## {title}\n\n| rule |"));
+        let names = MODELS[group.clone()]
             .iter()
-            .for_each(|column| text.push_str(&format!(" {} |", column[rule])));
+            .map(|(model, _)| model.split('.').next().unwrap_or(model));
+        names.for_each(|name| text.push_str(&format!(" `{name}` |")));
+        text.push_str(&format!("\n|---|{}\n| all |", "---|".repeat(group.len())));
+        columns[group.clone()]
+            .iter()
+            .for_each(|(all, _)| text.push_str(&format!(" {all} |")));
+        text.push('\n');
+        for rule in &rules {
+            let cells: Vec<Option<&String>> = columns[group.clone()]
+                .iter()
+                .map(|(_, cells)| cells.get(rule))
+                .collect();
+            if cells.iter().any(Option::is_some) {
+                unused.remove(rule);
+                let words = cells.into_iter().map(|cell| cell.map_or("·", String::as_str));
+                let words: String = words.map(|words| format!(" {words} |")).collect();
+                text.push_str(&format!("| `{rule}` |{words}\n"));
+            }
+        }
         text.push('\n');
     }
+    text.push_str("## In none of them\n\n");
+    unused.iter().for_each(|rule| text.push_str(&format!("- `{rule}`\n")));
     text
 }
 
@@ -175,9 +211,11 @@ fn every_rule_is_in_the_table() {
         std::fs::write(&path, document()).expect("the document is written");
     }
     let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let starts = |line: &'_ str| line.starts_with("| `") || line.starts_with("- `");
     let rows = text
         .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+        .filter(|line| starts(line))
+        .filter_map(|line| line.split('`').nth(1));
     let (listed, rules): (BTreeSet<&str>, BTreeSet<&str>) =
         (rows.collect(), rewrite::rule_names().into_iter().collect());
     assert_eq!(listed, rules, "docs/rewrite-rules.md: run with UPDATE_DOCS=1");

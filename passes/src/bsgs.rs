@@ -15,6 +15,7 @@ use aphelion_ir::ckks::Bsgs;
 use aphelion_ir::slot::{DiagonalKey, DiagonalSet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// Strides of the lattice.
 const MAX_STRIDES: usize = 3;
@@ -22,6 +23,9 @@ const MAX_STRIDES: usize = 3;
 const DENSE_SPLITS: usize = 32;
 /// Sets larger than this have their strides found from as many of their elements.
 const DIFFERENCE_SAMPLE: usize = 128;
+
+/// Bits of a word.
+const WORD: usize = u64::BITS as usize;
 
 /// Costs of the parts of a linear transform, in one unit of time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,12 +79,12 @@ pub fn choose(set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
     let n_in = uses.read.iter().map(|(ct, _)| ct).collect::<BTreeSet<_>>().len();
     let n_out = uses.written.iter().map(|(ct, _)| ct).collect::<BTreeSet<_>>().len();
     // What a set of babies costs if giants repeat it without waste.
-    let least = |babies: &Vec<usize>| {
+    let least = |babies: &BabySet| {
         let n_giants = rotations.sorted.len().div_ceil(babies.len()) - 1;
         let babies = cost.baby * ((babies.len() - 1) * n_in) as f64;
         babies + cost.giant * (n_giants * n_out) as f64 + cost.plain * set.keys.len() as f64
     };
-    let mut candidates: Vec<(f64, Vec<usize>)> = baby_sets(&rotations)
+    let mut candidates: Vec<(f64, BabySet)> = baby_sets(&rotations)
         .into_iter()
         .map(|babies| (least(&babies), babies))
         .collect();
@@ -90,7 +94,7 @@ pub fn choose(set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
         if best.as_ref().is_some_and(|best| best.cost <= least) {
             break;
         }
-        let plan = counted(cover(&rotations, &babies), &uses, cost);
+        let plan = counted(cover(&rotations, &babies.steps(rotations.period)), &uses, cost);
         if best.as_ref().is_none_or(|best| plan.cost < best.cost) {
             best = Some(plan);
         }
@@ -106,24 +110,63 @@ fn only_zero() -> Bsgs {
     }
 }
 
+/// Baby steps that may be tried: every step of `base` plus every multiple of `stride` below `n`.
+struct BabySet {
+    base: Rc<Vec<usize>>,
+    stride: usize,
+    n: usize,
+}
+
+impl BabySet {
+    fn len(&self) -> usize {
+        self.base.len() * self.n
+    }
+
+    fn steps(&self, period: usize) -> Vec<usize> {
+        let sums = (0..self.n).flat_map(|i| self.base.iter().map(move |step| step + i * self.stride));
+        sums.map(|sum| sum & (period - 1)).collect()
+    }
+}
+
 /// A set of residues modulo a power of two.
 struct Residues {
     period: usize,
     /// Ascending as signed numbers, from -period/2 up.
     sorted: Vec<usize>,
     is_member: Vec<bool>,
+    /// The same, a bit for each; repeated to fill a word where the period is shorter.
+    words: Vec<u64>,
 }
 
 impl Residues {
     fn new(values: impl Iterator<Item = usize>, period: usize) -> Self {
         let mut is_member = vec![false; period];
         values.for_each(|value| is_member[value] = true);
+        let mut words = vec![0; period.div_ceil(WORD)];
+        for bit in 0..period.max(WORD) {
+            words[bit / WORD] |= u64::from(is_member[bit & (period - 1)]) << (bit % WORD);
+        }
         let signed_order = (period / 2..period).chain(0..period / 2);
         Residues {
             period,
             sorted: signed_order.filter(|&value| is_member[value]).collect(),
             is_member,
+            words,
         }
+    }
+
+    /// Members whose sum with `by` is one, too.
+    fn n_pairs(&self, by: usize) -> usize {
+        let (skipped, shift) = (by / WORD, by % WORD);
+        let n_words = self.words.len();
+        let word = |index: usize| self.words[index % n_words];
+        let moved = |index: usize| match shift {
+            0 => word(index + skipped),
+            _ => word(index + skipped) >> shift | word(index + skipped + 1) << (WORD - shift),
+        };
+        let in_common = |index: usize| (self.words[index] & moved(index)).count_ones() as usize;
+        let copies = WORD.div_ceil(self.period);
+        (0..n_words).map(in_common).sum::<usize>() / copies
     }
 
     fn has(&self, value: usize) -> bool {
@@ -133,7 +176,6 @@ impl Residues {
     /// The difference that most members have to another member, up to half the period; the smallest on a tie. None when
     /// fewer than a third of the members have a common one.
     fn commonest_difference(&self) -> Option<usize> {
-        let n_pairs = |by: usize| self.sorted.iter().filter(|&&value| self.has(value + by)).count();
         let sample = &self.sorted[..self.sorted.len().min(DIFFERENCE_SAMPLE)];
         let differences: BTreeSet<usize> = sample
             .iter()
@@ -143,7 +185,7 @@ impl Residues {
             .collect();
         let best = differences
             .into_iter()
-            .map(|by| (n_pairs(by), by))
+            .map(|by| (self.n_pairs(by), by))
             .max_by_key(|&(n, by)| (n, std::cmp::Reverse(by)));
         best.filter(|(n, _)| 3 * n >= self.sorted.len()).map(|(_, by)| by)
     }
@@ -171,7 +213,7 @@ impl Residues {
 }
 
 /// Candidates for the babies, ascending multiples of strides from 0 up.
-fn baby_sets(rotations: &Residues) -> Vec<Vec<usize>> {
+fn baby_sets(rotations: &Residues) -> Vec<BabySet> {
     let mut strides = Vec::new();
     let mut rest = Residues::new(rotations.sorted.iter().copied(), rotations.period);
     while strides.len() < MAX_STRIDES {
@@ -187,18 +229,24 @@ fn baby_sets(rotations: &Residues) -> Vec<Vec<usize>> {
         .sorted
         .iter()
         .map(|value| value.wrapping_sub(first) & (rotations.period - 1));
-    let mut sets: Vec<Vec<usize>> = vec![vec![0], all.collect()];
+    let alone = |base: Vec<usize>| BabySet {
+        base: Rc::new(base),
+        stride: 0,
+        n: 1,
+    };
+    let mut sets: Vec<BabySet> = vec![alone(vec![0]), alone(all.collect())];
     let mut seen: BTreeSet<(Vec<usize>, usize)> = BTreeSet::new();
     for order in orders(strides.len()) {
-        let mut babies = vec![0];
+        let mut base = Rc::new(vec![0]);
         for (position, &index) in order.iter().enumerate() {
             let mut full = order[..position].to_vec();
             full.sort_unstable();
             let is_new = seen.insert((full, index));
             let (stride, length) = strides[index];
-            let multiples = |n: usize| {
-                let sums = (0..n).flat_map(|i| babies.iter().map(move |baby| baby + i * stride));
-                sums.map(|sum| sum & (rotations.period - 1)).collect::<Vec<_>>()
+            let multiples = |n: usize| BabySet {
+                base: Rc::clone(&base),
+                stride,
+                n,
             };
             let even = (1..=DENSE_SPLITS).rev().map(|parts| length.div_ceil(parts));
             let mut lengths: Vec<usize> = (2..=length.min(DENSE_SPLITS)).collect();
@@ -207,7 +255,7 @@ fn baby_sets(rotations: &Residues) -> Vec<Vec<usize>> {
             if is_new {
                 sets.extend(lengths.into_iter().map(multiples));
             }
-            babies = multiples(length);
+            base = Rc::new(multiples(length).steps(rotations.period));
         }
     }
     sets
@@ -415,6 +463,19 @@ mod tests {
         };
         let plan = choose(&set((0..5).flat_map(|y| (0..5).map(move |x| 28 * y + x)), 1024), &cost);
         assert_eq!((plan.n_babies, plan.n_giants, plan.cost), (4, 4, 8.0));
+    }
+
+    #[test]
+    fn pairs_are_counted_in_words() {
+        for log_period in 0..9 {
+            let period = 1 << log_period;
+            let members = (0..period).filter(|value| value * value % 7 < 3);
+            let residues = Residues::new(members, period);
+            for by in 0..period {
+                let pairs = residues.sorted.iter().filter(|&&value| residues.has(value + by));
+                assert_eq!(residues.n_pairs(by), pairs.count(), "{by} modulo {period}");
+            }
+        }
     }
 
     #[test]

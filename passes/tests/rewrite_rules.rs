@@ -3,6 +3,7 @@
 
 use aphelion_ir::slot::{Basis, Kernel, Layout, LinearMap, PlainTensor, Polynomial, Slot, SlotOp, evaluate};
 use aphelion_ir::{ConstRef, ConstantPool, Graph, Op, Origin, Tensor, ValueId};
+use aphelion_passes::lower_to_ckks::consumption;
 use aphelion_passes::rewrite::{self, rule_names};
 use aphelion_passes::{CompileOptions, PassCx};
 use proptest::prelude::*;
@@ -239,6 +240,73 @@ const CASES: &[Case] = &[
         &["mul_scalar"],
     ),
     case("scalar-one", chain!(|b, x| b.scale(1.0, x), |b, x| b.neg(x)), &["neg"]),
+    Case {
+        rule: "scalar-minus-one",
+        with: &["add-neg"],
+        program: |b, [x, y, _]| {
+            let minus = b.scale(-1.0, y);
+            b.add(x, minus)
+        },
+        expected: &["sub"],
+    },
+    Case {
+        rule: "scalar-into-mul-left",
+        with: &["scalar-scalar"],
+        program: |b, [x, y, _]| {
+            let scaled = b.scale(3.0, x);
+            let product = b.mul(scaled, y);
+            b.scale(0.5, product)
+        },
+        expected: &["mul_scalar", "mul"],
+    },
+    Case {
+        rule: "scalar-into-mul-right",
+        with: &["scalar-scalar"],
+        program: |b, [x, y, _]| {
+            let scaled = b.scale(3.0, y);
+            let product = b.mul(x, scaled);
+            b.scale(0.5, product)
+        },
+        expected: &["mul_scalar", "mul"],
+    },
+    Case {
+        rule: "mul-factor-residual-left",
+        with: &["shift-shift"],
+        program: |b, [x, y, _]| {
+            let shifted = b.shift(0.5, y);
+            let product = b.mul(x, shifted);
+            b.add(product, x)
+        },
+        expected: &["add_scalar", "mul"],
+    },
+    Case {
+        rule: "mul-factor-residual-right",
+        with: &["shift-shift"],
+        program: |b, [x, y, _]| {
+            let shifted = b.shift(0.5, y);
+            let product = b.mul(shifted, x);
+            b.add(product, x)
+        },
+        expected: &["add_scalar", "mul"],
+    },
+    case(
+        "mul-factor-scaled-left",
+        |b, [x, y, _]| {
+            let product = b.mul(x, y);
+            let scaled = b.scale(0.5, x);
+            b.add(product, scaled)
+        },
+        &["add_scalar", "mul"],
+    ),
+    case(
+        "mul-factor-scaled-right",
+        |b, [x, y, _]| {
+            let product = b.mul(y, x);
+            let scaled = b.scale(0.5, x);
+            b.add(product, scaled)
+        },
+        &["add_scalar", "mul"],
+    ),
     case(
         "shift-shift",
         chain!(|b, x| b.shift(0.5, x), |b, x| b.shift(3.0, x)),
@@ -445,11 +513,7 @@ fn build(program: impl FnOnce(&mut Builder, [ValueId; 3]) -> ValueId) -> Graph<S
 fn depth(graph: &Graph<Slot>) -> usize {
     let mut depths: Vec<usize> = Vec::new();
     for (_, node) in graph.iter() {
-        let own = match &node.op {
-            SlotOp::Mul { .. } | SlotOp::MulPlain { .. } | SlotOp::MulScalar { .. } | SlotOp::Linear { .. } => 1,
-            SlotOp::Poly { poly, .. } => poly.depth(),
-            _ => 0,
-        };
+        let own = consumption(&node.op) as usize;
         depths.push(own + node.op.operands().iter().map(|x| depths[x.index()]).max().unwrap_or(0));
     }
     depths[graph.outputs()[0].value.index()]

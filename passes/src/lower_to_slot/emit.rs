@@ -148,10 +148,24 @@ impl Emitter {
             let message = "the value does not depend on the input; fold constants before";
             return Err(PassError::unsupported(&stage.origin, message));
         };
-        match self.constant(stages, stage, form)? {
-            Some(value) => self.push(SlotOp::AddPlain { x: sum, value }, &stage.origin),
-            None => Ok(sum),
-        }
+        let Some((name, tensor)) = self.constant(stages, stage, form)? else {
+            return Ok(sum);
+        };
+        let factor = 1.0 / stage.scaling.norm;
+        let op = match tensor.to_vec()?.as_slice() {
+            [by] => SlotOp::AddScalar {
+                x: sum,
+                by: by * factor,
+            },
+            _ => SlotOp::AddPlain {
+                x: sum,
+                value: PlainTensor {
+                    value: self.graph.constants.insert(&name.0, tensor),
+                    factor,
+                },
+            },
+        };
+        self.push(op, &stage.origin)
     }
 
     /// `by` times an element-wise map of `x`.
@@ -177,18 +191,18 @@ impl Emitter {
         self.push(SlotOp::MulPlain { x, value }, origin)
     }
 
-    /// What is added in slots: the form's constant, the offsets of its sources, less the stage's own offset.
-    fn constant(&mut self, stages: &Stages, stage: &Stage, form: &Form) -> Result<Option<PlainTensor>, PassError> {
-        let factor = 1.0 / stage.scaling.norm;
+    /// What is added, in units of the model, and its name: the form's constant, the offsets of its sources, less the
+    /// stage's own offset. One number where all elements get the same.
+    fn constant(&self, stages: &Stages, stage: &Stage, form: &Form) -> Result<Option<(ConstRef, Tensor)>, PassError> {
         let has_offset = |offset: f64| offset != 0.0;
         let is_shifted = has_offset(stage.scaling.offset)
             || form
                 .terms
                 .iter()
                 .any(|term| has_offset(stages.get(term.source).scaling.offset));
-        let (name, tensor) = match (&form.constant, is_shifted) {
-            (None, false) => return Ok(None),
-            (Some(constant), false) => (constant.name.clone(), constant.tensor.clone()),
+        Ok(match (&form.constant, is_shifted) {
+            (None, false) => None,
+            (Some(constant), false) => Some((constant.name.clone(), constant.tensor.clone())),
             (constant, true) => {
                 let mut total = vec![-stage.scaling.offset; form.shape.iter().product()];
                 if let Some(constant) = constant {
@@ -212,13 +226,9 @@ impl Emitter {
                     Some(&value) if is_uniform => Tensor::scalar(value),
                     _ => Tensor::from_f64(form.shape.clone(), total),
                 };
-                (name, tensor)
+                Some((name, tensor))
             }
-        };
-        Ok(Some(PlainTensor {
-            value: self.graph.constants.insert(&name.0, tensor),
-            factor,
-        }))
+        })
     }
 }
 

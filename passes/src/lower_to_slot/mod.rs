@@ -63,7 +63,11 @@ pub fn run(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Slot>, Stats), PassEr
     let (stages, constants) = build::stages(&graph)?;
     let is_deep = log2_of_modulus(stages.depth()) > most_bits(cx.options.log_n.unwrap_or(MAX_LOG_N));
     let prices = if is_deep {
-        Prices::deep(&cx.cost_table)
+        let batch = match cx.options.batch {
+            Batch::Samples(n) => n,
+            Batch::Fill => 1,
+        };
+        Prices::deep(&cx.cost_table, batch)?
     } else {
         Prices::shallow()
     };

@@ -1,8 +1,9 @@
-//! Extraction: from every e-class the e-node of least (multiplicative depth, latency), where an op that is shared
-//! counts once.
+//! Extraction: the program of least (multiplicative depth, latency), where an op that is shared counts once.
 //!
 //! Method: bottom-up to a fixed point, in the manner of a greedy DAG extraction: a candidate's latency is the sum over
-//! the set of classes it needs, not over paths. Ties are broken by the order in which e-nodes were added, so the result
+//! the set of classes it needs, not over paths. First every class gets the shallowest e-node; then those off the deepest
+//! path get the fastest that keeps the program's depth, as area is recovered under required times in logic synthesis (Cong and
+//! Ding, FlowMap, 1994). Ties are broken by the order in which e-nodes were added, so the result
 //! is deterministic.
 
 use super::language::{SlotEGraph, SlotExpr};
@@ -14,12 +15,15 @@ use std::collections::BTreeMap;
 /// a graph, and e-graphs of models settle in fewer than ten.
 const MAX_ROUNDS: usize = 64;
 
+/// Latencies that differ by less are equal.
+const EPSILON: f64 = 1e-9;
+
 /// Depth and latency of one op.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(super) struct OpCost {
     /// Levels that it takes.
     pub(super) depth: u32,
-    /// Latency in units of one rotation.
+    /// Seconds.
     pub(super) latency: f64,
 }
 
@@ -32,30 +36,74 @@ struct Choice {
     needs: BTreeMap<Id, f64>,
 }
 
-/// The chosen e-node of every class that has one.
+/// What one class has to offer.
+struct Class {
+    id: Id,
+    /// Cost of every e-node; none for those that cannot be.
+    costs: Vec<Option<OpCost>>,
+}
+
+/// The chosen e-node of every class that has one; `root` is the class of the program.
 pub(super) fn extract(
     egraph: &SlotEGraph,
+    root: Id,
     mut cost: impl FnMut(&SlotExpr, &SlotEGraph) -> Option<OpCost>,
 ) -> FxHashMap<Id, SlotExpr> {
-    let mut classes: Vec<Id> = egraph.classes().map(|class| class.id).collect();
-    classes.sort_unstable();
-    let costs: Vec<Vec<Option<OpCost>>> = classes
-        .iter()
-        .map(|id| egraph[*id].nodes.iter().map(|node| cost(node, egraph)).collect())
-        .collect();
+    let mut ids: Vec<Id> = egraph.classes().map(|class| class.id).collect();
+    ids.sort_unstable();
+    let class = |id: Id| Class {
+        id,
+        costs: egraph[id].nodes.iter().map(|node| cost(node, egraph)).collect(),
+    };
+    let classes: Vec<Class> = ids.into_iter().map(class).collect();
     let mut best: FxHashMap<Id, Choice> = FxHashMap::default();
+    settle(egraph, &classes, &mut best, |_, candidate, current| {
+        (candidate.depth, candidate.latency) < (current.depth, current.latency - EPSILON)
+    });
+    let shallowest: FxHashMap<Id, usize> = best.iter().map(|(id, choice)| (*id, choice.node)).collect();
+    // Where the depth of the program leaves room, latency comes first.
+    let root = egraph.find(root);
+    let allowed = allowed_depths(egraph, &classes, &best, root);
+    settle(egraph, &classes, &mut best, |id, candidate, current| {
+        match allowed.get(&id) {
+            Some(&depth) if candidate.depth <= depth => candidate.latency < current.latency - EPSILON,
+            _ => false,
+        }
+    });
+    let fastest: FxHashMap<Id, usize> = best.iter().map(|(id, choice)| (*id, choice.node)).collect();
+    // Choices look at what those below them cost at the time; the programs as they stand decide.
+    let whole = |chosen: &FxHashMap<Id, usize>| program_cost(egraph, &classes, chosen, root);
+    let chosen = match (whole(&fastest), whole(&shallowest)) {
+        (Some(fastest), Some(shallowest)) if shallowest <= fastest => false,
+        (fastest, _) => fastest.is_some(),
+    };
+    let chosen = if chosen { fastest } else { shallowest };
+    let node = |(id, node): (Id, usize)| (id, egraph[id].nodes[node].clone());
+    chosen.into_iter().map(node).collect()
+}
+
+/// Improves the choices until `is_better` finds nothing any more, or for [`MAX_ROUNDS`].
+fn settle(
+    egraph: &SlotEGraph,
+    classes: &[Class],
+    best: &mut FxHashMap<Id, Choice>,
+    is_better: impl Fn(Id, &Choice, &Choice) -> bool,
+) {
     for _ in 0..MAX_ROUNDS {
         let mut changed = false;
-        for (&id, costs) in classes.iter().zip(&costs) {
+        for &Class { id, ref costs } in classes {
+            // What the present choice costs now that those below may have changed.
+            if let Some(index) = best.get(&id).map(|choice| choice.node)
+                && let Some(own) = costs[index]
+                && let Some(choice) = candidate(egraph, best, id, index, &egraph[id].nodes[index], own)
+            {
+                best.insert(id, choice);
+            }
             for (index, node) in egraph[id].nodes.iter().enumerate() {
-                let Some(candidate) = costs[index].and_then(|own| candidate(egraph, &best, id, index, node, own))
-                else {
+                let Some(candidate) = costs[index].and_then(|own| candidate(egraph, best, id, index, node, own)) else {
                     continue;
                 };
-                let better = best.get(&id).is_none_or(|current| {
-                    (candidate.depth, candidate.latency) < (current.depth, current.latency - 1e-9)
-                });
-                if better {
+                if best.get(&id).is_none_or(|current| is_better(id, &candidate, current)) {
                     best.insert(id, candidate);
                     changed = true;
                 }
@@ -65,9 +113,73 @@ pub(super) fn extract(
             break;
         }
     }
-    best.into_iter()
-        .map(|(id, choice)| (id, egraph[id].nodes[choice.node].clone()))
-        .collect()
+}
+
+/// Depth and latency of a program; none where a choice needs itself.
+fn program_cost(egraph: &SlotEGraph, classes: &[Class], chosen: &FxHashMap<Id, usize>, root: Id) -> Option<OpCost> {
+    let costs: FxHashMap<Id, &Class> = classes.iter().map(|class| (class.id, class)).collect();
+    // None while the classes below are being visited.
+    let mut depths: FxHashMap<Id, Option<u32>> = FxHashMap::default();
+    let mut latency = 0.0;
+    let mut pending = vec![root];
+    while let Some(&id) = pending.last() {
+        if let Some(Some(_)) = depths.get(&id) {
+            pending.pop();
+            continue;
+        }
+        let node = *chosen.get(&id)?;
+        let children: Vec<Id> = egraph[id].nodes[node]
+            .children()
+            .iter()
+            .map(|child| egraph.find(*child))
+            .collect();
+        let is_visited = depths.insert(id, None).is_some();
+        let missing: Vec<Id> = children
+            .iter()
+            .copied()
+            .filter(|child| !matches!(depths.get(child), Some(Some(_))))
+            .collect();
+        if missing.is_empty() {
+            let own = costs.get(&id)?.costs[node]?;
+            let below = children.iter().filter_map(|child| depths[child]).max();
+            depths.insert(id, Some(below.unwrap_or(0) + own.depth));
+            latency += own.latency;
+        } else if is_visited || missing.iter().any(|child| depths.contains_key(child)) {
+            return None;
+        } else {
+            pending.extend(missing);
+        }
+    }
+    let depth = depths.get(&root).copied().flatten()?;
+    Some(OpCost { depth, latency })
+}
+
+/// For every class of the program as chosen, the depth that it may have without making the program deeper.
+fn allowed_depths(
+    egraph: &SlotEGraph,
+    classes: &[Class],
+    best: &FxHashMap<Id, Choice>,
+    root: Id,
+) -> FxHashMap<Id, u32> {
+    let Some(program) = best.get(&root) else {
+        return FxHashMap::default();
+    };
+    let costs: FxHashMap<Id, &Class> = classes.iter().map(|class| (class.id, class)).collect();
+    // A class needs more classes than any of those below it: users come first.
+    let mut order: Vec<Id> = program.needs.keys().copied().collect();
+    order.sort_by_key(|id| std::cmp::Reverse((best.get(id).map_or(0, |choice| choice.needs.len()), *id)));
+    let mut allowed = FxHashMap::from_iter([(root, program.depth)]);
+    for id in order {
+        let (Some(choice), Some(&depth)) = (best.get(&id), allowed.get(&id)) else {
+            continue;
+        };
+        let own = costs[&id].costs[choice.node].map_or(0, |cost| cost.depth);
+        for child in egraph[id].nodes[choice.node].children() {
+            let room = allowed.entry(egraph.find(*child)).or_insert(u32::MAX);
+            *room = (*room).min(depth.saturating_sub(own));
+        }
+    }
+    allowed
 }
 
 fn candidate(

@@ -1,13 +1,13 @@
 //! Rewrite: chooses, among the equal programs that algebra yields, one of least multiplicative depth, then latency.
 //! In:     slot; verified.                                  Out: slot; verified; the same results in the same layouts.
 //! Method: region by region (`regions`), equality saturation over the rules of `rules/`, then a greedy extraction that
-//!         counts shared ops once, by (depth, latency); latency from real diagonal and rotation counts. Ties go to the
-//!         e-node added first.
+//!         counts shared ops once, by (depth, latency); latency by the cost model, from real diagonal and rotation counts.
+//!         Ties go to the e-node added first.
 //! Source: Willsey et al., egg: Fast and Extensible Equality Saturation (POPL 2021); extraction on DAGs as in the
 //!         greedy-DAG extractor of the extraction gym. Rules: Halevi-Shoup rotation algebra and common arithmetic.
 //! Cost:   O(e-nodes) per iteration and region; linear operators are costed once per distinct matrix.
 //! Counts: rewrite_regions, rewrite_enodes, rewrite_iterations, rewrite_ops_before, rewrite_ops_after,
-//!         rewrite_latency_before, rewrite_latency_after (in rotations), rewrite_depth; for every rule that did anything
+//!         rewrite_latency_before, rewrite_latency_after (in seconds), rewrite_depth; for every rule that did anything
 //!         rewrite_applied.RULE (e-classes it united) and rewrite_chosen.RULE (ops of the result that it made)
 //! Limits: MAX_ITERATIONS, MAX_ENODES per region: saturation of the example models needs 3 to 8 iterations and under
 //!         1,000 e-nodes.
@@ -44,10 +44,10 @@ const NO_TIME_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Runs the pass.
 ///
 /// # Errors
-/// When the rewritten graph violates a type rule, which is a defect of a rule.
+/// When the prices of the typical parameters cannot be had; when the rewritten graph violates a type rule, which is a defect of a rule.
 pub fn run(cx: &PassCx, graph: Graph<Slot>) -> Result<(Graph<Slot>, Stats), PassError> {
     let mut stats = Stats::default();
-    let mut model = CostModel::default();
+    let mut model = CostModel::new(&cx.cost_table)?;
     let mut assembly = Assembly::new(&graph)?;
     for region in regions::regions(&graph) {
         let part = assembly.part(&region)?;
@@ -93,7 +93,7 @@ fn rewrite(
         .with_time_limit(NO_TIME_LIMIT)
         .run(&rules::rewrites(&cx.options.disabled_rules));
     let egraph = &runner.egraph;
-    let chosen = extract::extract(egraph, &mut op_cost);
+    let chosen = extract::extract(egraph, root, &mut op_cost);
     let mut export = Export {
         egraph,
         chosen: &chosen,

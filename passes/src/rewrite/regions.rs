@@ -4,8 +4,8 @@
 //!         first such place on a tie. A region sees values from before it as inputs of known depth; rules do not reach
 //!         across. Graphs of up to [`MAX_OPS`] ops are one region.
 
-use super::cost;
 use crate::PassError;
+use crate::lower_to_ckks::consumption;
 use aphelion_ir::slot::{Slot, SlotOp};
 use aphelion_ir::{Graph, Op, ValueId};
 use std::collections::BTreeMap;
@@ -156,7 +156,7 @@ impl<'a> Assembly<'a> {
                     let mut op = op.clone();
                     op.map_operands(&mut |operand| own[operand.index()]);
                     let before = op.operands().iter().map(|x| self.depths[x.index()]).max().unwrap_or(0);
-                    self.depths.push(before + cost::levels(&op));
+                    self.depths.push(before + consumption(&op));
                     self.target.push(op, node.origin.clone())?
                 }
             };

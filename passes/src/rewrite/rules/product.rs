@@ -1,6 +1,7 @@
 //! Products of ciphertexts: balanced for depth, factored for fewer.
 
-use super::{Rule, always};
+use super::scalar::is_moderate;
+use super::{Attr, Bound, Outcome, Rule, always};
 
 pub(super) const RULES: &[Rule] = &[
     // Both directions, so that a chain of any order reaches the balanced tree.
@@ -52,6 +53,39 @@ pub(super) const RULES: &[Rule] = &[
         values: &[],
         compute: always,
     },
+    // A residual x + s x, whatever the factors.
+    Rule {
+        name: "mul-factor-residual-left",
+        from: "(add (mul ?x ?s) ?x)",
+        to: "(mul ?x (add-scalar ?new ?s))",
+        attrs: &[],
+        values: &[],
+        compute: one,
+    },
+    Rule {
+        name: "mul-factor-residual-right",
+        from: "(add (mul ?s ?x) ?x)",
+        to: "(mul (add-scalar ?new ?s) ?x)",
+        attrs: &[],
+        values: &[],
+        compute: one,
+    },
+    Rule {
+        name: "mul-factor-scaled-left",
+        from: "(add (mul ?x ?s) (mul-scalar ?a ?x))",
+        to: "(mul ?x (add-scalar ?a ?s))",
+        attrs: &["?a"],
+        values: &[],
+        compute: is_moderate,
+    },
+    Rule {
+        name: "mul-factor-scaled-right",
+        from: "(add (mul ?s ?x) (mul-scalar ?a ?x))",
+        to: "(mul (add-scalar ?a ?s) ?x)",
+        attrs: &["?a"],
+        values: &[],
+        compute: is_moderate,
+    },
     Rule {
         name: "neg-neg",
         from: "(neg (neg ?x))",
@@ -85,3 +119,7 @@ pub(super) const RULES: &[Rule] = &[
         compute: always,
     },
 ];
+
+fn one(_: &Bound<'_>) -> Outcome {
+    Outcome::with(Attr::Scalar(1.0))
+}

@@ -3,6 +3,9 @@
 use super::{Attr, Bound, Outcome, Rule, always};
 use aphelion_ir::slot::{Basis, PlainTensor, Polynomial};
 
+/// Slots hold values of up to 1; twice as much fits everywhere, and four bits of precision less may be worth a level.
+const MODERATE: std::ops::RangeInclusive<f64> = 0.0625..=2.0;
+
 pub(super) const RULES: &[Rule] = &[
     Rule {
         name: "scalar-scalar",
@@ -19,6 +22,14 @@ pub(super) const RULES: &[Rule] = &[
         attrs: &["?a"],
         values: &[],
         compute: is_one,
+    },
+    Rule {
+        name: "scalar-minus-one",
+        from: "(mul-scalar ?a ?x)",
+        to: "(neg ?x)",
+        attrs: &["?a"],
+        values: &[],
+        compute: is_minus_one,
     },
     Rule {
         name: "shift-shift",
@@ -43,6 +54,23 @@ pub(super) const RULES: &[Rule] = &[
         attrs: &[],
         values: &[],
         compute: always,
+    },
+    // And back, so that sums of products meet with their factors in front.
+    Rule {
+        name: "scalar-into-mul-left",
+        from: "(mul-scalar ?a (mul ?x ?y))",
+        to: "(mul (mul-scalar ?a ?x) ?y)",
+        attrs: &["?a"],
+        values: &[],
+        compute: is_moderate,
+    },
+    Rule {
+        name: "scalar-into-mul-right",
+        from: "(mul-scalar ?a (mul ?x ?y))",
+        to: "(mul ?x (mul-scalar ?a ?y))",
+        attrs: &["?a"],
+        values: &[],
+        compute: is_moderate,
     },
     Rule {
         name: "scalar-out-of-add",
@@ -147,6 +175,21 @@ fn is_one(bound: &Bound<'_>) -> Outcome {
     }
 }
 
+/// Factors that neither lead slots beyond what a modulus holds nor take precision away that noise has at its mercy.
+pub(super) fn is_moderate(bound: &Bound<'_>) -> Outcome {
+    match bound.attrs.as_slice() {
+        [Attr::Scalar(by)] if MODERATE.contains(&by.abs()) => Outcome::Apply,
+        _ => Outcome::Skip,
+    }
+}
+
+fn is_minus_one(bound: &Bound<'_>) -> Outcome {
+    match bound.attrs.as_slice() {
+        [Attr::Scalar(-1.0)] => Outcome::Apply,
+        _ => Outcome::Skip,
+    }
+}
+
 fn scaled_plain(bound: &Bound<'_>) -> Outcome {
     match bound.attrs.as_slice() {
         [Attr::Scalar(a), Attr::Plain(plain)] => Outcome::with(Attr::Plain(PlainTensor {
@@ -208,11 +251,19 @@ fn poly_sum(bound: &Bound<'_>) -> Outcome {
     let [Attr::Poly(p), Attr::Poly(q)] = bound.attrs.as_slice() else {
         return Outcome::Skip;
     };
-    if (p.basis, p.low, p.high) != (q.basis, q.low, q.high) {
+    // Powers mean the same on every interval; the argument lies in both.
+    let (low, high) = (p.low.max(q.low), p.high.min(q.high));
+    let is_same = (p.low, p.high) == (q.low, q.high);
+    if p.basis != q.basis || !(is_same || (p.basis == (Basis::Monomial {}) && low < high)) {
         return Outcome::Skip;
     }
     let n_coeffs = p.coeffs.len().max(q.coeffs.len());
     let at = |poly: &Polynomial, k: usize| poly.coeffs.get(k).copied().unwrap_or(0.0);
     let coeffs = (0..n_coeffs).map(|k| at(p, k) + at(q, k)).collect();
-    Outcome::with(Attr::Poly(Polynomial { coeffs, ..p.clone() }))
+    Outcome::with(Attr::Poly(Polynomial {
+        basis: p.basis,
+        low,
+        high,
+        coeffs,
+    }))
 }
