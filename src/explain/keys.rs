@@ -41,8 +41,8 @@ pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
     }
     let _ = write!(
         page,
-        "<section><h2>Evaluation keys</h2><p>{} keys, {} as they are sent and stored, with seeds in place of their random halves; \
-         twice that in the server's memory. A key made for a lower level is smaller.</p>",
+        "<section><h2>Evaluation keys</h2><p>{} keys, {} as they are sent, stored and held in memory, with seeds in place of \
+         their random halves. A key made for a lower level is smaller.</p>",
         analysis.report.plan.keys.count,
         bytes(analysis.report.plan.keys.bytes)
     );

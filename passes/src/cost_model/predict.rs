@@ -25,7 +25,7 @@ pub struct Prediction {
     pub evaluate_s: f64,
     /// Seconds of encoding all plaintexts, once per server.
     pub encode_s: f64,
-    /// Bytes of all evaluation keys in the server's memory; seed-compressed they are half of it.
+    /// Bytes of all evaluation keys in the server's memory.
     pub key_bytes: u64,
     /// Bytes of all encoded plaintexts.
     pub plaintext_bytes: u64,

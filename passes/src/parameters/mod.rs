@@ -29,8 +29,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Bits that the noise has to stay below the target: polynomials take the other half of the error.
 const NOISE_SHARE_BITS: f64 = 1.0;
 /// Precision of a model without approximated functions, if less is asked: noise is its only error, and this much costs next
-/// to nothing.
-const EXACT_MODEL_BITS: f64 = 12.0;
+/// to nothing. With [`NOISE_SHARE_BITS`], 14 bits are left where keys and samples are unlucky by half a bit.
+const EXACT_MODEL_BITS: f64 = 13.5;
 /// Precision that is enough to keep nearly every decision of a classifier.
 const AGREEMENT_BITS: f64 = 10.0;
 
