@@ -60,6 +60,8 @@ pub struct BootstrapMeasurement {
     pub expected_mean: f64,
     /// Bound on the probability of failure.
     pub failure_log2: f64,
+    /// Seconds it took to make all keys.
+    pub key_seconds: f64,
     /// Bytes of all keys in memory.
     pub key_bytes: usize,
     /// Bytes of all encoded diagonals in memory.
@@ -107,7 +109,9 @@ fn measure_here(plan: &BootstrapPlan, runs: usize) -> Result<BootstrapReport> {
     let params = Parameters::new(plan.literal().clone())?;
     let mut rng = SecretRng::from_os()?;
     let secret = SecretKey::generate(&params, &mut rng);
+    let start = Instant::now();
     let keys = secret.evaluation_keys(&plan.key_request()?, &mut rng)?;
+    let key_seconds = start.elapsed().as_secs_f64();
     let key_bytes = keys.memory_bytes();
     let bytes_by_use = plan.keys_by_use()?.into_iter();
     let bytes_by_use = bytes_by_use
@@ -171,6 +175,7 @@ fn measure_here(plan: &BootstrapPlan, runs: usize) -> Result<BootstrapReport> {
             expected_worst,
             expected_mean,
             failure_log2: plan.failure_log2(),
+            key_seconds,
             key_bytes,
             diagonal_bytes: bootstrapper.diagonal_bytes(),
         },

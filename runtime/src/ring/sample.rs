@@ -5,6 +5,7 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
+use zeroize::Zeroizing;
 
 use super::RingError;
 
@@ -27,6 +28,13 @@ impl SecretRng {
         let mut seed = [0; 32];
         self.0.fill_bytes(&mut seed);
         seed
+    }
+
+    /// A source of its own, seeded by this one.
+    pub fn fork(&mut self) -> Self {
+        let mut seed = Zeroizing::new([0; 32]);
+        self.0.fill_bytes(&mut *seed);
+        Self(ChaCha20Rng::from_seed(*seed))
     }
 
     fn os_seed() -> Result<[u8; 32], RingError> {

@@ -10,6 +10,7 @@ use aphelion_runtime::ckks::keys::{
 use aphelion_runtime::ckks::params::{Parameters, Security};
 use aphelion_runtime::ckks::wire::{Frame, HEADER_BYTES};
 use aphelion_runtime::error::Error;
+use aphelion_runtime::ring::SecretRng;
 use proptest::prelude::*;
 
 use crate::common::{Client, parameters, sample};
@@ -153,6 +154,23 @@ fn damaged_key_files_are_not_mapped() {
         assert!(map(&damaged).is_err(), "byte {at}");
     }
     assert!(map(&[]).unwrap().iter().next().is_none());
+}
+
+#[test]
+fn keys_do_not_depend_on_the_number_of_threads() {
+    let params = tiny();
+    let client = Client::new(params);
+    let made = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut bytes = Vec::new();
+        let mut rng = SecretRng::from_seed([3; 32]);
+        let keys = pool
+            .install(|| client.secret.evaluation_keys(&request(), &mut rng))
+            .unwrap();
+        keys.write_to(&mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(made(3), made(1));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{EncapsulationKeys, KeySwitchKey, SecretKey};
@@ -138,8 +139,13 @@ impl SecretKey {
     /// As [`SecretKey::evaluation_key`].
     pub fn evaluation_keys(&self, request: &KeyRequest, rng: &mut SecretRng) -> Result<EvaluationKeys> {
         let mut keys = EvaluationKeys::new(&self.params);
-        for (purpose, level) in request.keys() {
-            keys.insert(purpose, self.evaluation_key(purpose, level, rng)?);
+        let tasks: Vec<_> = request.keys().into_iter().map(|key| (key, rng.fork())).collect();
+        let made: Result<Vec<_>> = tasks
+            .into_par_iter()
+            .map(|((purpose, level), mut rng)| Ok((purpose, self.evaluation_key(purpose, level, &mut rng)?)))
+            .collect();
+        for (purpose, key) in made? {
+            keys.insert(purpose, key);
         }
         if let Some(request) = request.encapsulation {
             keys.insert_encapsulation(self.encapsulation_keys(request.hamming_weight, request.level, rng)?);

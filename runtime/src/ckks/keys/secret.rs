@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::ckks::params::{Parameters, SecretDistribution};
-use crate::ring::{Basis, Domain, Poly, SecretRng, SeededPoly, gaussian, ternary, ternary_with_weight};
+use crate::ring::{Basis, Poly, SecretRng, SeededPoly, gaussian, ternary, ternary_with_weight};
 
 /// A polynomial whose memory is overwritten when it is dropped.
 pub(crate) struct SecretPoly(Poly);
@@ -93,8 +93,9 @@ pub(crate) fn encryption_of_zero(
     s: &Poly,
     rng: &mut SecretRng,
 ) -> Poly {
-    let mut body = Poly::inner_product(basis, &[&a.expand(params.ring(), basis, Domain::Eval)], &[s]);
-    body.neg_assign();
-    body.add_assign(&noise(params, basis, rng));
+    let coefficients = Zeroizing::new(gaussian(params.n(), rng));
+    let mut body = Poly::from_signed(params.ring(), basis, &coefficients);
+    body.to_eval();
+    a.subtract_product(&mut body, s);
     body
 }

@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::secret::{SecretKey, SecretPoly, encryption_of_zero};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
@@ -69,20 +71,21 @@ impl KeySwitchKey {
     ) -> Result<Self> {
         params.check_level("a key-switching key", level)?;
         let seed = rng.public_seed();
-        let bodies = (0..params.digits(level))
-            .map(|digit| {
-                let mask = digit_mask(&seed, digit);
-                let mut body = encryption_of_zero(params, Basis::qp(level), &mask, to, rng);
-                for limb in params.digit(digit, level) {
-                    let modulus = *body.modulus(limb);
-                    let special = special_modulus(params, limb);
-                    for (value, secret) in body.limb_mut(limb).iter_mut().zip(from.limb(limb)) {
-                        *value = modulus.mul_add(special, *secret, *value);
-                    }
+        // each digit its own source, so that what is drawn does not depend on threads
+        let mut sources: Vec<SecretRng> = (0..params.digits(level)).map(|_| rng.fork()).collect();
+        let body = |(digit, rng): (usize, &mut SecretRng)| {
+            let mask = digit_mask(&seed, digit);
+            let mut body = encryption_of_zero(params, Basis::qp(level), &mask, to, rng);
+            for limb in params.digit(digit, level) {
+                let modulus = *body.modulus(limb);
+                let special = special_modulus(params, limb);
+                for (value, secret) in body.limb_mut(limb).iter_mut().zip(from.limb(limb)) {
+                    *value = modulus.mul_add(special, *secret, *value);
                 }
-                body
-            })
-            .collect();
+            }
+            body
+        };
+        let bodies = sources.par_iter_mut().enumerate().map(body).collect();
         Ok(Self { seed, level, bodies })
     }
 
