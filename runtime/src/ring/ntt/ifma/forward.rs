@@ -7,7 +7,7 @@ use super::{BLOCK, Direction, Twiddles, lane_factors, node_factors};
 use crate::ring::modulus::Modulus;
 use crate::ring::simd::{Factor, LANES, Prime, load, prefetch, rows, rows_mut, store, transpose};
 
-/// Requires: values in [0, q).   Ensures: the first pass is done; values are lazy, for [`forward_below`].
+/// Requires: values in [0, q).   Ensures: the first pass is done; values are lazy, for [`forward_middle`].
 /// Why:      with B = floor(2^52 / q), the bound grows by 2q a stage from at most 2q; PERIOD 0 (never reduce) needs
 ///           2 + 2 log2(n) <= B, PERIOD 3 needs 2 + 6 <= B, PERIOD 1 needs 2 + 2 <= B, which q < 2^50 gives.
 pub(in crate::ring::ntt) fn forward_top(modulus: &Modulus, twiddles: &Twiddles, values: &mut [u64]) {
