@@ -1,7 +1,7 @@
 //! Which kernels run: the portable ones, or the AVX-512 IFMA ones where the machine has them.
 
-/// Proof that this machine has AVX-512 F, DQ, VL and IFMA, and AES on vectors. Only [`Ifma::detect`] makes one, so a function that takes an `Ifma`
-/// may call code compiled for those features.
+/// Proof that this machine has AVX-512 F, DQ, VL and IFMA, and AES on vectors. Only [`Ifma::detect`] makes one, so a function
+/// that takes an `Ifma` may call code compiled for those features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ifma(());
 

@@ -16,8 +16,7 @@
 //! A"); Kyber-90s (specification of 2021) makes its by AES-256 in counter mode.
 //!
 //! Cost in the vector form: 10 AES rounds and 2 multiply-adds for eight candidates, 13 cycles in all; below q / 2^52 of the
-//! candidates are thrown away. 29 us for 2^16 words on one core of
-//! a Zen 4, of which 22 us are rounds of AES.
+//! candidates are thrown away. 29 us for 2^16 words on one core of a Zen 4, of which 22 us are rounds of AES.
 
 mod portable;
 #[cfg(target_arch = "x86_64")]
