@@ -9,6 +9,7 @@ use aphelion::driver::limits::Limits;
 use aphelion::driver::metrics::median;
 use aphelion::driver::{DriverError, roles};
 use aphelion::report::{KeyUse, Keys, Memory};
+use aphelion_runtime::ckks::params::Parameters;
 use aphelion_runtime::exec::resident::{peak_resident_bytes, resident_bytes};
 use aphelion_runtime::exec::write_trace;
 use aphelion_runtime::plan::{Bundle, Counts, Direction, Plan};
@@ -73,9 +74,10 @@ impl Run {
             max_memory: self.max_memory,
             traced: self.trace.is_some(),
         };
-        let server = roles::open_server(plan, &self.keys, &limits, output)?;
-        let inputs = Bundle::read(server.params(), id, Direction::Inputs, &self.input)
-            .map_err(DriverError::in_file(&self.input))?;
+        let params = Parameters::new(plan.client().parameters.clone()).map_err(DriverError::from)?;
+        let inputs =
+            Bundle::read(&params, id, Direction::Inputs, &self.input).map_err(DriverError::in_file(&self.input))?;
+        let server = roles::open_server(plan, &params, &self.keys, &limits, output)?;
         let (results, profiles) = roles::run(&server, &inputs, self.checkpoint.as_deref(), output)?;
         results.write(server.params(), &self.output)?;
         if let Some(folder) = &self.checkpoint {

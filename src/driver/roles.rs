@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aphelion_runtime::ckks::keys::{EvaluationKeys, SecretKey};
@@ -114,17 +115,23 @@ pub fn encrypt(client: &Client, secret: &SecretKey, samples: &[Sample], rng: &mu
     })
 }
 
-/// A server for `plan` with the evaluation keys in `folder`.
+/// A server for `plan` with the evaluation keys in `folder`; `params` are the plan's. Ciphertexts that are there already are
+/// counted in what it may take.
 ///
 /// # Errors
 /// When the keys cannot be read or do not serve the plan; when there is not enough memory.
-pub fn open_server(plan: Plan, folder: &Path, limits: &Limits, observer: &dyn Observer) -> Result<Server> {
+pub fn open_server(
+    plan: Plan,
+    params: &Arc<Parameters>,
+    folder: &Path,
+    limits: &Limits,
+    observer: &dyn Observer,
+) -> Result<Server> {
     observer.stage("reading keys");
-    let params = Parameters::new(plan.client().parameters.clone())?;
-    limits.check_keys(plan.client(), &params)?;
+    limits.check_keys(plan.client(), params)?;
     let path = folder.join(EVALUATION_KEYS);
     let file = File::open(&path).map_err(|source| DriverError::io(&path, source))?;
-    let keys = EvaluationKeys::map(&params, &file).map_err(DriverError::in_file(&path))?;
+    let keys = EvaluationKeys::map(params, &file).map_err(DriverError::in_file(&path))?;
     observer.stage("encoding weights");
     limits.server(plan, keys).map_err(|error| match error {
         DriverError::Runtime(
