@@ -21,7 +21,7 @@ impl Plan {
             Op::LinearTransform { transform, level, .. } => {
                 let shape = shape_of(&self.program().transforms[*transform]);
                 let steps = shape.map(|shape| shape.rotations(*level)).unwrap_or_default();
-                steps.into_iter().map(|(step, _)| KeyPurpose::Rotate(step)).collect()
+                steps.into_keys().map(KeyPurpose::Rotate).collect()
             }
             Op::Bootstrap { xs, slots } => {
                 let bootstrap = self.bootstraps().get(&BootstrapKind::new(*slots, xs.len()));

@@ -109,8 +109,8 @@ impl AlignedBuffer {
     pub fn of_file(file: &File, offset: u64, len: usize) -> std::io::Result<Self> {
         let bytes = Self::layout(len).size();
         let end = offset.checked_add(bytes as u64);
-        if end.is_none_or(|end| file.metadata().map_or(true, |data| data.len() < end)) || offset % ALIGNMENT as u64 != 0
-        {
+        let is_short = end.is_none_or(|end| file.metadata().map_or(true, |data| data.len() < end));
+        if is_short || !offset.is_multiple_of(ALIGNMENT as u64) {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         // SAFETY: the mapping is private, so that this process alone writes to it. That the file may be changed by others is the
