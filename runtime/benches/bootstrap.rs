@@ -33,7 +33,7 @@ fn main() {
     let mut err = std::io::stderr();
     let report = BootstrapPlan::new(&request).and_then(|plan| {
         writeln!(err, "{:?}, ladder {:?}", plan.circuit(), plan.ladder()).expect("standard error is open");
-        bootstrap(&request, number(3, 3.0) as usize)
+        bootstrap(&request, true, number(3, 3.0) as usize)
     });
     let line = match report {
         Ok(report) => {

@@ -53,6 +53,7 @@ const SEED: [u8; 32] = [1; 32];
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Set {
     request: ChainRequest,
+    keeps_masks: bool,
 }
 
 impl Set {
@@ -74,6 +75,7 @@ impl Set {
             }
         };
         Ok(Self {
+            keeps_masks: true,
             request: ChainRequest {
                 log_n,
                 levels,
@@ -90,6 +92,13 @@ impl Set {
     #[must_use]
     pub fn with_dnum(mut self, dnum: usize) -> Self {
         self.request.dnum = dnum;
+        self
+    }
+
+    /// The same with the masks of keys made at every use.
+    #[must_use]
+    pub fn with_seeded_masks(mut self) -> Self {
+        self.keeps_masks = false;
         self
     }
 }
@@ -159,7 +168,11 @@ fn measure_here(
             .collect::<BTreeMap<_, _>>(),
         ..KeyRequest::default()
     };
-    let evaluator = Evaluator::new(secret.evaluation_keys(&keys, &mut rng)?);
+    let keys = secret.evaluation_keys(&keys, &mut rng)?;
+    if set.keeps_masks {
+        keys.keep_masks();
+    }
+    let evaluator = Evaluator::new(keys);
     let encoder = Encoder::new(&params);
     let slots = params.max_slots();
     let values: Vec<f64> = (0..slots).map(|i| (i as f64).sin()).collect();

@@ -60,6 +60,9 @@ struct Bootstrap {
     /// Timed runs.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Makes the uniform halves of keys from their seeds at every use: half the key memory, for more time.
+    #[arg(long)]
+    seeded_masks: bool,
     /// Also prints time, key switches and noise of every stage, and the keys by use.
     #[arg(long)]
     profile: bool,
@@ -79,7 +82,7 @@ impl Bootstrap {
             log_scale: self.log_scale,
             security: Security::Classical128,
         };
-        let report = bootstrap(&request, self.runs)?;
+        let report = bootstrap(&request, !self.seeded_masks, self.runs)?;
         output.line(&serde_json::to_string(&report.measurement)?)?;
         if self.profile {
             output.line(&report.profile())?;
@@ -96,6 +99,9 @@ struct Primitives {
     /// Operations; all by default.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(OPERATIONS))]
     op: Vec<String>,
+    /// Makes the uniform halves of keys from their seeds at every use: half the key memory, for more time.
+    #[arg(long)]
+    seeded_masks: bool,
     /// Measures every operation for about this long.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     seconds: f64,
@@ -113,7 +119,10 @@ impl Bench {
             args.op.iter().map(String::as_str).collect()
         };
         for log_n in &args.log_n {
-            let set = Set::matched(*log_n)?;
+            let mut set = Set::matched(*log_n)?;
+            if args.seeded_masks {
+                set = set.with_seeded_masks();
+            }
             for result in measure(&set, &ops, args.seconds)? {
                 output.line(&serde_json::to_string(&result)?)?;
             }

@@ -87,24 +87,24 @@ fn sample(count: usize, seed: usize) -> impl Iterator<Item = f64> {
     (0..count).map(move |i| ((i * 7919 + seed) as f64 * 0.618_033_988_749_895).fract() * 2.0 - 1.0)
 }
 
-/// Plans, makes keys, and bootstraps `runs` times after one run that fills pools.
+/// Plans, makes keys, with their masks in memory or made at every use, and bootstraps `runs` times after one run that fills pools.
 ///
 /// # Errors
 /// As [`BootstrapPlan::new`].
-pub fn bootstrap(request: &BootstrapRequest, runs: usize) -> Result<BootstrapReport> {
-    measure(&BootstrapPlan::new(request)?, runs)
+pub fn bootstrap(request: &BootstrapRequest, keeps_masks: bool, runs: usize) -> Result<BootstrapReport> {
+    measure(&BootstrapPlan::new(request)?, keeps_masks, runs)
 }
 
 /// As [`bootstrap`], for a plan.
 ///
 /// # Errors
 /// None, for a plan that this version made.
-pub fn measure(plan: &BootstrapPlan, runs: usize) -> Result<BootstrapReport> {
+pub fn measure(plan: &BootstrapPlan, keeps_masks: bool, runs: usize) -> Result<BootstrapReport> {
     // on a thread of the pool, as plans are run
-    rayon::scope(|_| measure_here(plan, runs))
+    rayon::scope(|_| measure_here(plan, keeps_masks, runs))
 }
 
-fn measure_here(plan: &BootstrapPlan, runs: usize) -> Result<BootstrapReport> {
+fn measure_here(plan: &BootstrapPlan, keeps_masks: bool, runs: usize) -> Result<BootstrapReport> {
     let request = plan.request();
     let params = Parameters::new(plan.literal().clone())?;
     let mut rng = SecretRng::from_os()?;
@@ -112,6 +112,9 @@ fn measure_here(plan: &BootstrapPlan, runs: usize) -> Result<BootstrapReport> {
     let start = Instant::now();
     let keys = secret.evaluation_keys(&plan.key_request()?, &mut rng)?;
     let key_seconds = start.elapsed().as_secs_f64();
+    if keeps_masks {
+        keys.keep_masks();
+    }
     let key_bytes = keys.memory_bytes();
     let bytes_by_use = plan.keys_by_use()?.into_iter();
     let bytes_by_use = bytes_by_use

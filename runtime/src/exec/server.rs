@@ -156,6 +156,11 @@ impl Server {
         memory.weights = weights.bytes();
         memory.working += weights.reserved_bytes();
         ring.pool().trim();
+        let masks = evaluator.keys().mask_bytes() as u64;
+        if memory.total().saturating_add(masks) <= allowed {
+            evaluator.keys().keep_masks();
+            memory.keys += masks;
+        }
         let server = Self {
             keys_used: keys_used(&plan, &evaluator),
             schedule,

@@ -87,13 +87,14 @@ impl<'a> Digits<'a> {
         position: usize,
         raised: &mut [Vec<&mut [u64]>],
         width: usize,
+        with: &[&[u64]],
         consume: impl FnMut(&mut [&mut [u64]], Range<usize>),
     ) {
         let ring = self.sources.ring();
         let others = raised.iter_mut().enumerate().filter(|&(d, _)| !self.is_own(d, limb));
         let mut others: Vec<&mut [u64]> = others.map(|(_, raised)| &mut *raised[position]).collect();
         ring.table(ring.prime_index(self.basis, limb))
-            .finish_forward(&mut others, width, &[], consume);
+            .finish_forward(&mut others, width, with, consume);
     }
 }
 
@@ -112,7 +113,7 @@ impl RingContext {
             let mut raised = columns_of(outs.into_iter().map(Vec::into_iter));
             digits.start(&sources, &limbs, &mut raised);
             for (position, &limb) in limbs.iter().enumerate() {
-                digits.finish(limb, position, &mut raised, self.n(), |_, _| {});
+                digits.finish(limb, position, &mut raised, self.n(), &[], |_, _| {});
                 for (d, raised) in raised.iter_mut().enumerate() {
                     if digits.is_own(d, limb) {
                         raised[position].copy_from_slice(x.limb(limb));
@@ -185,8 +186,10 @@ impl RingContext {
                     continue;
                 };
                 let mut sums = unturned.as_chunks_mut::<2>().0.first_mut();
-                let width = KeyProducts::least_columns(self);
-                digits.finish(limb, position, &mut raised, width, |raised, columns| {
+                let width = KeyProducts::least_columns(self, &key[..digit_count]);
+                let key_limbs = key[..digit_count].iter().flat_map(|digit| digit.limbs_to_fetch(prime));
+                let key_limbs: Vec<&[u64]> = key_limbs.collect();
+                digits.finish(limb, position, &mut raised, width, &key_limbs, |raised, columns| {
                     let mut raised = raised.iter().map(|raised| &**raised);
                     let digit = |d: usize| match digits.is_own(d, limb) {
                         true => Some(x.limb(limb)),
@@ -239,7 +242,8 @@ fn products(digits: &[Poly], keys: &[Vec<KeyDigit>], turns: Option<&[Turn]>) -> 
         let prime = ring.prime_index(basis, limb);
         let mut products = KeyProducts::new(ring, digits.len());
         let digit_values: Vec<&[u64]> = digits.iter().map(|digit| digit.limb(limb)).collect();
-        let width = KeyProducts::least_columns(ring);
+        let widths = keys.iter().map(|key| KeyProducts::least_columns(ring, key));
+        let width = widths.max().unwrap_or(ring.n());
         let mut rows_to_turn = turns.map(|turns| Rows::take(ring, 2 * turns.len()));
         let mut unturned: Vec<&mut [u64]> = rows_to_turn.iter_mut().flat_map(|rows| rows.iter_mut()).collect();
         let mut sums: Vec<&mut [u64]> = match turns {
@@ -270,7 +274,7 @@ fn products(digits: &[Poly], keys: &[Vec<KeyDigit>], turns: Option<&[Turn]>) -> 
 mod tests {
     use super::*;
     use crate::ring::divide::tests::{integers, ring};
-    use crate::ring::{Backend, SeededPoly, find_ntt_primes, uniform};
+    use crate::ring::{Backend, Mask, SeededPoly, find_ntt_primes, uniform};
 
     #[test]
     fn digits_are_centred_and_congruent() {
@@ -300,10 +304,14 @@ mod tests {
         let masks: Vec<Poly> = (0..3)
             .map(|i| uniform(&ring, basis, Domain::Eval, &[i + 50; 32]))
             .collect();
+        // one mask in memory, the others made as they are used
         let key: Vec<KeyDigit> = (0..3)
             .map(|d| KeyDigit {
                 body: &bodies[d],
-                mask: SeededPoly::new([d as u8 + 50; 32]),
+                mask: match d {
+                    1 => Mask::Resident(&masks[d]),
+                    _ => Mask::Seeded(SeededPoly::new([d as u8 + 50; 32])),
+                },
             })
             .collect();
         for level in 0..=4 {
@@ -353,7 +361,7 @@ mod tests {
             let bodies: Vec<Poly> = (0..3)
                 .map(|i| uniform(&ring, Basis::qp(6), Domain::Eval, &[i; 32]))
                 .collect();
-            let seeded = |i| SeededPoly::new([i; 32]);
+            let seeded = |i| Mask::Seeded(SeededPoly::new([i; 32]));
             let digit = |(body, mask)| KeyDigit { body, mask };
             let key: Vec<KeyDigit> = bodies.iter().zip([3, 4, 5].map(seeded)).map(digit).collect();
             let x = uniform(&ring, Basis::q(5), Domain::Eval, &[9; 32]);

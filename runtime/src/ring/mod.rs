@@ -41,7 +41,7 @@ pub use convert::BaseConverter;
 pub use digits::{products_with_keys, turned_products_with_keys};
 pub use divide::Dividend;
 pub use error::RingError;
-pub use key::KeyDigit;
+pub use key::{KeyDigit, Mask};
 pub use modulus::{MAX_MODULUS_BITS, Modulus, ShoupFactor};
 use ntt::Ahead;
 pub use ntt::{NttTable, evaluation_exponents};

@@ -15,7 +15,7 @@ use super::secret::{SecretKey, encryption_of_zero};
 use super::switch::{KeySwitchKey, special_modulus};
 use crate::ckks::params::{Parameters, ParametersLiteral, SecretDistribution};
 use crate::error::Result;
-use crate::ring::{Basis, Domain, KeyDigit, Poly, SecretRng, SeededPoly, nearest_prime, products_with_keys};
+use crate::ring::{Basis, Domain, KeyDigit, Mask, Poly, SecretRng, SeededPoly, nearest_prime, products_with_keys};
 
 /// log2 of how far the special prime should exceed q_0.
 const SPECIAL_MARGIN: f64 = 4.0;
@@ -101,7 +101,7 @@ impl EncapsulationKeys {
     pub(crate) fn to_dense(&self, params: &Parameters, raised: &Poly) -> [Poly; 2] {
         let key = KeyDigit {
             body: &self.to_dense,
-            mask: SeededPoly::new(self.seed),
+            mask: Mask::Seeded(SeededPoly::new(self.seed)),
         };
         let products = products_with_keys(std::slice::from_ref(raised), &[vec![key]]);
         let [product] = products

@@ -212,6 +212,17 @@ impl EvaluationKeys {
         self.keys.values().map(|key| key.memory_bytes()).sum::<usize>() + encapsulation
     }
 
+    /// Bytes that the masks of all keys take more if they are kept.
+    #[must_use]
+    pub fn mask_bytes(&self) -> usize {
+        self.keys.values().map(|key| key.mask_bytes()).sum()
+    }
+
+    /// Keeps the masks of all keys: see [`KeySwitchKey::keep_masks`].
+    pub fn keep_masks(&self) {
+        self.keys.values().for_each(|key| key.keep_masks());
+    }
+
     /// Those of them that are the bytes of a file: see [`KeySwitchKey::mapped_bytes`].
     #[must_use]
     pub fn mapped_bytes(&self) -> usize {

@@ -2,12 +2,12 @@
 //!
 //! A key at level l from secret f to secret t holds, for each digit d, `b_d = -a_d t + e_d + P T_d f` over q_0..q_l and
 //! the special primes, where T_d is 1 modulo the digit's primes and 0 modulo the others. It serves every level up to l,
-//! because a lower level merely leaves out limbs. The a_d are uniform, given by a seed, and never in memory as a whole: see
-//! [`SeededPoly`].
+//! because a lower level merely leaves out limbs. The a_d are uniform and given by a seed: they are made as they are used (see
+//! [`SeededPoly`]), unless they are kept because there is room.
 //!
 //! Source: Han, Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020, section 3.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
@@ -15,7 +15,8 @@ use super::secret::{SecretKey, SecretPoly, encryption_of_zero};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
 use crate::ring::{
-    AlignedBuffer, Basis, KeyDigit, Poly, SecretRng, SeededPoly, Turn, products_with_keys, turned_products_with_keys,
+    AlignedBuffer, Basis, Domain, KeyDigit, Mask, Poly, SecretRng, SeededPoly, Turn, products_with_keys,
+    turned_products_with_keys,
 };
 
 /// A key that switches from one secret to another, at any level up to its own.
@@ -24,6 +25,8 @@ pub struct KeySwitchKey {
     pub(crate) level: usize,
     /// b_d by digit.
     pub(crate) bodies: Vec<Poly>,
+    /// a_d by digit, if they are kept.
+    masks: OnceLock<Vec<Poly>>,
 }
 
 impl KeySwitchKey {
@@ -33,10 +36,44 @@ impl KeySwitchKey {
         self.level
     }
 
+    /// A key of these bodies, whose masks come from `seed`.
+    pub(crate) fn new(seed: [u8; 32], level: usize, bodies: Vec<Poly>) -> Self {
+        Self {
+            seed,
+            level,
+            bodies,
+            masks: OnceLock::new(),
+        }
+    }
+
     /// Bytes of its polynomials in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.bodies.iter().map(|body| size_of_val(body.data())).sum()
+        let masks = self.masks.get().into_iter().flatten();
+        self.bodies
+            .iter()
+            .chain(masks)
+            .map(|poly| size_of_val(poly.data()))
+            .sum()
+    }
+
+    /// Bytes that the masks take more if they are kept.
+    #[must_use]
+    pub fn mask_bytes(&self) -> usize {
+        match self.masks.get() {
+            None => self.bodies.iter().map(|body| size_of_val(body.data())).sum(),
+            Some(_) => 0,
+        }
+    }
+
+    /// From now on keeps the masks in memory, which makes every use faster.
+    pub fn keep_masks(&self) {
+        self.masks.get_or_init(|| {
+            let mask = |(digit, body): (usize, &Poly)| {
+                digit_mask(&self.seed, digit).expand(body.ring(), body.basis(), Domain::Eval)
+            };
+            self.bodies.iter().enumerate().map(mask).collect()
+        });
     }
 
     /// Those of them that are the bytes of a file, which the system reads when they are used and may drop.
@@ -86,7 +123,7 @@ impl KeySwitchKey {
             body
         };
         let bodies = sources.par_iter_mut().enumerate().map(body).collect();
-        Ok(Self { seed, level, bodies })
+        Ok(Self::new(seed, level, bodies))
     }
 
     /// `sum_d digit_d * (b_d, a_d)` over q_0..q_l and the special primes, l the level of the digits, for each of several keys: the
@@ -122,10 +159,13 @@ impl KeySwitchKey {
     }
 
     fn digits(&self) -> impl Iterator<Item = KeyDigit<'_>> {
-        let seed = &self.seed;
+        let masks = self.masks.get();
         self.bodies.iter().enumerate().map(move |(digit, body)| KeyDigit {
             body,
-            mask: digit_mask(seed, digit),
+            mask: match masks {
+                Some(masks) => Mask::Resident(&masks[digit]),
+                None => Mask::Seeded(digit_mask(&self.seed, digit)),
+            },
         })
     }
 }

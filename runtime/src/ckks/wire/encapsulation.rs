@@ -60,11 +60,7 @@ impl EncapsulationKeys {
         let body = read_poly(&mut reader, params.ring(), Basis::qp(level))?;
         reader.finish()?;
         Ok(Self {
-            to_sparse: KeySwitchKey {
-                level: 0,
-                bodies: vec![sparse_body],
-                seed: sparse_seed,
-            },
+            to_sparse: KeySwitchKey::new(sparse_seed, 0, vec![sparse_body]),
             sparse,
             to_dense: body,
             seed,

@@ -227,7 +227,7 @@ impl KeySwitchKey {
             .map(|_| read_words(&mut reader, params.ring(), Basis::qp(level)))
             .collect::<Result<_>>()?;
         finish_key(reader)?;
-        Ok((purpose, Self { seed, level, bodies }))
+        Ok((purpose, Self::new(seed, level, bodies)))
     }
 }
 

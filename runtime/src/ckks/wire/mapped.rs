@@ -95,7 +95,7 @@ fn found(params: &Arc<Parameters>, file: &File, offset: u64, length: usize) -> R
         Ok(Poly::from_buffer(ring, basis, Domain::Eval, words))
     };
     let bodies = (0..digits).map(body).collect::<Result<_>>()?;
-    Ok(Found::Key(purpose, KeySwitchKey { seed, level, bodies }))
+    Ok(Found::Key(purpose, KeySwitchKey::new(seed, level, bodies)))
 }
 
 fn map(file: &File, offset: u64, length: usize) -> Result<memmap2::Mmap> {
