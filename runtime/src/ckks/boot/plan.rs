@@ -259,7 +259,8 @@ impl BootstrapPlan {
     #[must_use]
     pub fn failure_log2(&self) -> f64 {
         let n = 1usize << self.request.log_n;
-        failure_log2(self.circuit.ephemeral_weight, n, self.reach as f64 + 0.5)
+        let share = (-self.circuit.log_ratio).exp2();
+        failure_log2(self.circuit.ephemeral_weight, n, self.reach, share)
     }
 
     /// Slots of the ciphertexts that are reduced: twice the message's where real and imaginary parts go side by side.

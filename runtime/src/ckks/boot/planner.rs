@@ -89,7 +89,7 @@ impl BootstrapPlan {
                             digits: Some(sketch.digits(&shape)),
                             ..circuit.clone()
                         };
-                        best = Some((cost, chosen));
+                        best = Some((cost, with_largest_primes(request, chosen, &shape, &eval_mod)));
                     }
                 }
             }
@@ -162,6 +162,26 @@ fn smallest_primes(
     }
     let log_prime = circuit_at(high).log_reduction_prime;
     Ok((Some((sketch_at(high), log_prime)), most_bits))
+}
+
+/// The circuit with the largest primes of the reduction under which the same digits are secure: more bits for the same work.
+fn with_largest_primes(
+    request: &BootstrapRequest,
+    circuit: BootstrapCircuit,
+    shape: &SwitchShape,
+    eval_mod: &EvalMod,
+) -> BootstrapCircuit {
+    let larger = (0..REDUCTION_PRIME_STEPS)
+        .map(|step| BootstrapCircuit {
+            log_reduction_prime: MAX_LOG_PRIME - step as f64,
+            ..circuit.clone()
+        })
+        .take_while(|larger| larger.log_reduction_prime > circuit.log_reduction_prime)
+        .find(|larger| {
+            let sketch = Sketch::new(request, larger, eval_mod);
+            sketch.switch_shapes(request, larger).contains(shape)
+        });
+    larger.unwrap_or(circuit)
 }
 
 /// The digits of least cost, where any are secure.

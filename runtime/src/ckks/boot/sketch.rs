@@ -41,12 +41,19 @@ pub(super) struct Sketch {
 
 /// The largest multiple of q_0 to provide for.
 pub(super) fn reach(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> usize {
-    least_reach(circuit.ephemeral_weight, 1 << request.log_n, circuit.failure_log2)
+    let share = (-circuit.log_ratio).exp2();
+    least_reach(
+        circuit.ephemeral_weight,
+        1 << request.log_n,
+        circuit.failure_log2,
+        share,
+    )
 }
 
-/// Error of the cosine's series that the wanted bits allow, at the end of the double angles.
+/// Error of the cosine's series that the wanted bits allow, at the end of the double angles: relative to the largest sine a
+/// 2 pi-th of the wanted precision.
 fn tolerance(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> f64 {
-    (-request.bits - circuit.log_ratio - 2.0).exp2()
+    (-request.bits - circuit.log_ratio).exp2()
 }
 
 /// The reduction of a circuit.
