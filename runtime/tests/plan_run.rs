@@ -331,9 +331,13 @@ fn memory_for_weights_is_bounded() {
     let client = Client::new(plan.client().clone()).unwrap();
     let mut rng = SecretRng::from_seed([2; 32]);
     let secret = client.secret_key(&mut rng);
-    let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
+    // a server with room keeps the masks of the keys it is given, for all who share them
+    let keys = |seed: u8| {
+        let mut rng = SecretRng::from_seed([seed; 32]);
+        client.evaluation_keys(&secret, &mut rng).unwrap()
+    };
     let ahead = |options: &ServerOptions| {
-        let server = Server::new(plan.clone(), keys.clone(), options).unwrap();
+        let server = Server::new(plan.clone(), keys(3), options).unwrap();
         assert!(server.memory().total() <= options.memory_bytes);
         assert_eq!(server.memory().weights, server.weights().bytes());
         assert_eq!(server.weights().n_plaintexts(), 10);
@@ -343,7 +347,7 @@ fn memory_for_weights_is_bounded() {
     assert_eq!(ahead(&ServerOptions::default()), 10);
     let mut too_little = within(&plan, 0);
     too_little.memory_bytes -= 1;
-    let refused = Server::new(plan.clone(), keys.clone(), &too_little).err().unwrap();
+    let refused = Server::new(plan.clone(), keys(3), &too_little).err().unwrap();
     let Error::NotEnoughMemory { needed, allowed } = refused else {
         panic!("{refused}");
     };
@@ -351,7 +355,7 @@ fn memory_for_weights_is_bounded() {
         (needed, allowed),
         (too_little.memory_bytes + 1, too_little.memory_bytes)
     );
-    let server = Server::new(plan.clone(), keys, &ServerOptions::default()).unwrap();
+    let server = Server::new(plan.clone(), keys(3), &ServerOptions::default()).unwrap();
     let peak = server.schedule().peak_registers();
     assert!((4..8).contains(&peak), "{peak} ciphertexts at once");
 }
@@ -418,13 +422,20 @@ fn plaintexts_are_encoded_an_instruction_ahead() {
     let client = Client::new(plan.client().clone()).unwrap();
     let mut rng = SecretRng::from_seed([1; 32]);
     let secret = client.secret_key(&mut rng);
-    let keys = client.evaluation_keys(&secret, &mut rng).unwrap();
-    let all = Server::new(plan.clone(), keys.clone(), &ServerOptions::default()).unwrap();
-    let step = (all.memory().idle + all.weights().bytes()) / 8;
+    // a server with room keeps the masks of the keys it is given, for all who share them
+    let keys = || {
+        let mut rng = SecretRng::from_seed([2; 32]);
+        client.evaluation_keys(&secret, &mut rng).unwrap()
+    };
+    let (step, n_plaintexts) = {
+        let all = Server::new(plan.clone(), keys(), &ServerOptions::default()).unwrap();
+        let step = (all.memory().idle + all.weights().bytes()) / 8;
+        (step, all.weights().n_plaintexts())
+    };
     let mut counts = Vec::new();
     for part in 0..12 {
         let options = within(&plan, step * part);
-        let server = Server::new(plan.clone(), keys.clone(), &options).unwrap();
+        let server = Server::new(plan.clone(), keys(), &options).unwrap();
         assert!(server.memory().total() <= options.memory_bytes);
         counts.push((server.weights().n_ahead(), server.weights().n_batches()));
         let threads = 1 + 2 * (part as usize % 2);
@@ -433,7 +444,6 @@ fn plaintexts_are_encoded_an_instruction_ahead() {
         let results = pool.install(|| run(&plan, 512, &within(&plan, step * part)).1);
         assert_eq!(results, ahead);
     }
-    let n_plaintexts = all.weights().n_plaintexts();
     assert_eq!((counts[0], counts[11]), ((0, 0), (n_plaintexts, 0)), "{counts:?}");
     assert!(counts.is_sorted_by_key(|(n_ahead, _)| *n_ahead), "{counts:?}");
     assert!(

@@ -29,8 +29,8 @@ struct Event {
     name: String,
     /// Microseconds.
     ts: f64,
-    /// Microseconds.
-    dur: f64,
+    /// Microseconds; counters have none.
+    dur: Option<f64>,
     args: Args,
 }
 
@@ -78,11 +78,12 @@ impl Measured {
                     op.unwrap_or("nothing")
                 ));
             };
-            if !(event.dur.is_finite() && event.ts.is_finite() && event.dur >= 0.0) {
-                return Err(format!("instruction {number} has no time"));
-            }
-            instructions[number] += event.dur * 1e-6 / samples as f64;
-            *span = (span.0.min(event.ts), span.1.max(event.ts + event.dur));
+            let dur = event
+                .dur
+                .filter(|dur| dur.is_finite() && event.ts.is_finite() && *dur >= 0.0);
+            let dur = dur.ok_or_else(|| format!("instruction {number} has no time"))?;
+            instructions[number] += dur * 1e-6 / samples as f64;
+            *span = (span.0.min(event.ts), span.1.max(event.ts + dur));
         }
         let wall = spans
             .iter()

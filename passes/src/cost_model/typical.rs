@@ -75,13 +75,13 @@ impl Typical {
 /// What the planner chooses for [`REQUEST`], as a test checks: the choice takes longer than all prices.
 fn circuit() -> BootstrapCircuit {
     BootstrapCircuit {
-        log_ratio: 6.0,
-        arcsine_degree: 3,
+        log_ratio: 10.0,
+        arcsine_degree: 1,
         doublings: 2,
-        log_reduction_prime: 45.3,
+        log_reduction_prime: 49.3,
         takes_halves_apart: false,
         coeffs_to_slots: 4,
-        slots_to_coeffs: 3,
+        slots_to_coeffs: 4,
         digits: Some(3),
         secret: SecretDistribution::UniformTernary,
         ephemeral_weight: 32,
