@@ -150,7 +150,8 @@ impl Server {
                     allowed,
                 });
             }
-            memory.idle = (memory.working / IDLE_PART).min(allowed - memory.least());
+            // half of what is left at most: the rest is for weights
+            memory.idle = (memory.working / IDLE_PART).min((allowed - memory.least()) / 2);
         }
         let weights = wanted.encode(&plan, &evaluator, allowed - memory.total())?;
         memory.weights = weights.bytes();
