@@ -8,8 +8,8 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use aphelion_runtime::ring::{
-    Backend, Basis, Domain, KeyDigit, NttTable, Poly, RingContext, SeededPoly, find_ntt_primes, products_with_keys,
-    uniform,
+    Backend, Basis, Domain, KeyDigit, Mask, NttTable, Poly, RingContext, SeededPoly, find_ntt_primes,
+    products_with_keys, uniform,
 };
 
 /// Time spent per row; short, since the median settles after a few dozen runs.
@@ -94,7 +94,7 @@ fn operations(run: &Run, backend: Backend) {
             .enumerate()
             .map(|(d, body)| KeyDigit {
                 body,
-                mask: SeededPoly::new([d as u8 + 100; 32]),
+                mask: Mask::Seeded(SeededPoly::new([d as u8 + 100; 32])),
             })
             .collect();
         time("key_products", &mut || {
