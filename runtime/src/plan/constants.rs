@@ -131,12 +131,6 @@ impl ConstantWriter {
         Ok(id)
     }
 
-    /// Length of a vector that was added: the period of what it stands for. `None` when there is none of this number.
-    #[must_use]
-    pub fn period(&self, id: VectorId) -> Option<usize> {
-        self.vectors.get(id.0 as usize).map(|place| place.2 as usize)
-    }
-
     /// Compresses the blocks.
     ///
     /// # Errors

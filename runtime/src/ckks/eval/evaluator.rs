@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ckks::Ciphertext;
-use crate::ckks::keys::{EvaluationKeys, special_modulus};
+use crate::ckks::keys::EvaluationKeys;
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
 use crate::ring::Poly;
@@ -29,7 +29,7 @@ impl Evaluator {
     pub fn new(keys: EvaluationKeys) -> Self {
         Self {
             special_residues: (0..keys.params().q().len())
-                .map(|prime| special_modulus(keys.params(), prime))
+                .map(|prime| keys.params().ring().special_modulus(prime))
                 .collect(),
             params: Arc::clone(keys.params()),
             keys,

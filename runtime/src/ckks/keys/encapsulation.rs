@@ -12,7 +12,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::secret::{SecretKey, encryption_of_zero};
-use super::switch::{KeySwitchKey, special_modulus};
+use super::switch::KeySwitchKey;
 use crate::ckks::params::{Parameters, ParametersLiteral, SecretDistribution};
 use crate::error::Result;
 use crate::ring::{Basis, Domain, KeyDigit, Mask, Poly, SecretRng, SeededPoly, nearest_prime, products_with_keys};
@@ -134,7 +134,7 @@ impl SecretKey {
         let raised = SecretKey::from_coefficients(params, Zeroizing::new(ephemeral.coefficients.to_vec()));
         let seed = rng.public_seed();
         let mut body = encryption_of_zero(params, Basis::qp(level), &SeededPoly::new(seed), &self.poly, rng);
-        let special: Vec<u64> = (0..=level).map(|prime| special_modulus(params, prime)).collect();
+        let special: Vec<u64> = (0..=level).map(|prime| params.ring().special_modulus(prime)).collect();
         body.add_mul_constants(&raised.poly, &special);
         Ok(EncapsulationKeys {
             sparse,

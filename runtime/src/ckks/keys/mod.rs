@@ -16,4 +16,3 @@ pub use switch::KeySwitchKey;
 
 pub(crate) use encapsulation::log_special;
 pub(crate) use encrypt::expand;
-pub(crate) use switch::special_modulus;

@@ -115,7 +115,7 @@ impl KeySwitchKey {
             let mut body = encryption_of_zero(params, Basis::qp(level), &mask, to, rng);
             for limb in params.digit(digit, level) {
                 let modulus = *body.modulus(limb);
-                let special = special_modulus(params, limb);
+                let special = params.ring().special_modulus(limb);
                 for (value, secret) in body.limb_mut(limb).iter_mut().zip(from.limb(limb)) {
                     *value = modulus.mul_add(special, *secret, *value);
                 }
@@ -173,11 +173,6 @@ impl KeySwitchKey {
 /// The a_d of a key of this seed. Each digit has a seed of its own.
 fn digit_mask(seed: &[u8; 32], digit: usize) -> SeededPoly {
     SeededPoly::new(blake3::keyed_hash(seed, &(digit as u64).to_le_bytes()).into())
-}
-
-/// P modulo a ciphertext prime.
-pub(crate) fn special_modulus(params: &Parameters, prime: usize) -> u64 {
-    params.ring().special_modulus(prime)
 }
 
 impl SecretKey {
