@@ -8,7 +8,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use aphelion_runtime::ring::{
-    Backend, Basis, Domain, KeyDigit, Mask, NttTable, Poly, RingContext, SeededPoly, find_ntt_primes,
+    Backend, Basis, Domain, Gadget, KeyDigit, Mask, NttTable, Poly, RingContext, SeededPoly, find_ntt_primes,
     products_with_keys, uniform,
 };
 
@@ -71,9 +71,13 @@ fn operations(run: &Run, backend: Backend) {
         let p = find_ntt_primes(log_n + 1, 49, p_count, &[]).expect("primes of this size exist");
         let q = find_ntt_primes(log_n + 1, 45, q_count, &[]).expect("primes of this size exist");
         let ring = RingContext::with_backend(log_n, &q, &p, backend).expect("the primes fit the ring");
+        let gadget = Gadget {
+            digit_limbs: p_count,
+            p_limbs: p_count,
+        };
         let level = q_count - 1;
-        let x = uniform(&ring, Basis::qp(level), Domain::Eval, &[1; 32]);
-        let y = uniform(&ring, Basis::qp(level), Domain::Eval, &[2; 32]);
+        let x = uniform(&ring, Basis::qp(level, p_count), Domain::Eval, &[1; 32]);
+        let y = uniform(&ring, Basis::qp(level, p_count), Domain::Eval, &[2; 32]);
         let x_q = x.restricted(Basis::q(level));
         let time = |name: &str, body: &mut dyn FnMut()| {
             row(run, &format!("{name}_{q_count}q{p_count}p"), log_n, backend, body)
@@ -84,10 +88,10 @@ fn operations(run: &Run, backend: Backend) {
         time("mul", &mut || sum.mul_assign(black_box(&y)));
         time("mul_add", &mut || sum.mul_add_assign(black_box(&x), &y));
         time("automorphism", &mut || drop(black_box(x.automorphism(5))));
-        time("decompose", &mut || drop(black_box(ring.decompose(&x_q, p_count))));
+        time("decompose", &mut || drop(black_box(ring.decompose(&x_q, gadget))));
         let digit_count = q_count.div_ceil(p_count);
         let bodies: Vec<Poly> = (0..digit_count as u8)
-            .map(|i| uniform(&ring, Basis::qp(level), Domain::Eval, &[i; 32]))
+            .map(|i| uniform(&ring, Basis::qp(level, p_count), Domain::Eval, &[i; 32]))
             .collect();
         let key: Vec<KeyDigit> = bodies
             .iter()
@@ -98,9 +102,9 @@ fn operations(run: &Run, backend: Backend) {
             })
             .collect();
         time("key_products", &mut || {
-            drop(black_box(ring.key_products(&x_q, p_count, &key)))
+            drop(black_box(ring.key_products(&x_q, gadget, &key)))
         });
-        let digits = ring.decompose(&x_q, p_count);
+        let digits = ring.decompose(&x_q, gadget);
         let keys = [key];
         time("hoisted_products", &mut || {
             drop(black_box(products_with_keys(&digits, &keys)))
@@ -111,7 +115,12 @@ fn operations(run: &Run, backend: Backend) {
         });
         time("rescale", &mut || drop(black_box(ring.rescale(&x_q))));
         time("uniform", &mut || {
-            drop(black_box(uniform(&ring, Basis::qp(level), Domain::Eval, &[3; 32])))
+            drop(black_box(uniform(
+                &ring,
+                Basis::qp(level, p_count),
+                Domain::Eval,
+                &[3; 32],
+            )))
         });
     }
 }

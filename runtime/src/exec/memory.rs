@@ -16,7 +16,6 @@ use crate::ckks::params::Parameters;
 use crate::ckks::polynomial::PolynomialPlan;
 use crate::error::Result;
 use crate::plan::{BootstrapKind, Counts, Op, Plan};
-use crate::ring::Basis;
 
 /// Buffers that wait to be used again may take one over this of what instructions work with: with less, memory goes back to the
 /// system and is asked for again all the time.
@@ -129,7 +128,7 @@ impl Estimator<'_> {
 
     /// Two parts over the primes of `level` and the special ones.
     fn raised_pair(&self, level: usize) -> u64 {
-        2 * self.params().ring().limb_count(Basis::qp(level)) as u64 * self.limb_bytes()
+        2 * self.params().ring().limb_count(self.params().raised_basis(level)) as u64 * self.limb_bytes()
     }
 
     /// The digits of a key switch, its result and what it becomes.

@@ -33,11 +33,11 @@ const RESERVED_PART: u64 = 2;
 const BATCHES_AT_ONCE: usize = 2;
 
 /// What tells plaintexts apart: vector, primes, scale.
-type Key = (VectorId, usize, bool, u64);
+type Key = (VectorId, usize, usize, u64);
 
 impl Encoding {
     fn key(&self, vector: VectorId) -> Key {
-        (vector, self.basis.q_limbs, self.basis.special, self.scale.to_bits())
+        (vector, self.basis.q_limbs, self.basis.p_limbs, self.scale.to_bits())
     }
 }
 

@@ -384,11 +384,11 @@ mod tests {
             let ring = ring(backend);
             for symmetry in symmetries() {
                 let (dense, compact) = (
-                    dense(&ring, Basis::qp(2), symmetry),
-                    compact(&ring, Basis::qp(2), symmetry),
+                    dense(&ring, Basis::qp(2, 2), symmetry),
+                    compact(&ring, Basis::qp(2, 2), symmetry),
                 );
                 assert_eq!(compact.memory_bytes(), 5 * 8 * symmetry.distinct(ring.n()));
-                assert!(compact.expanded(Basis::qp(2)) == dense, "{symmetry:?}");
+                assert!(compact.expanded(Basis::qp(2, 2)) == dense, "{symmetry:?}");
                 assert!(compact.expanded(Basis::q(1)) == dense.restricted(Basis::q(1)));
                 assert!(compact.clone() == compact);
             }
@@ -399,12 +399,12 @@ mod tests {
     fn compact_and_dense_factors_give_the_same_sums() {
         for backend in [Backend::Portable, Backend::detect()] {
             let ring = ring(backend);
-            let random = |seed| uniform(&ring, Basis::qp(2), Domain::Eval, &[seed; 32]);
+            let random = |seed| uniform(&ring, Basis::qp(2, 2), Domain::Eval, &[seed; 32]);
             let (y, z) = (random(1), random(2));
-            for basis in [Basis::qp(1), Basis::q(2)] {
+            for basis in [Basis::qp(1, 1), Basis::q(2)] {
                 let all = symmetries();
-                let dense: Vec<Poly> = all.iter().map(|&s| dense(&ring, Basis::qp(2), s)).collect();
-                let compact: Vec<CompactPoly> = all.iter().map(|&s| compact(&ring, Basis::qp(2), s)).collect();
+                let dense: Vec<Poly> = all.iter().map(|&s| dense(&ring, Basis::qp(2, 2), s)).collect();
+                let compact: Vec<CompactPoly> = all.iter().map(|&s| compact(&ring, Basis::qp(2, 2), s)).collect();
                 for (dense, compact) in dense.iter().zip(&compact) {
                     let expected = Poly::inner_products(basis, &[dense], &[[&y, &z]]);
                     assert!(Poly::inner_products(basis, &[compact], &[[&y, &z]]) == expected);

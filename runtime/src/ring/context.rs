@@ -7,13 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::compact::SubringTransform;
 use super::{AutomorphismTable, Backend, BaseConverter, BufferPool, Modulus, NttTable, RingError, Symmetry};
 
-/// The primes a polynomial has limbs for: `q_0, ..., q_{q_limbs-1}`, then, if `special`, all special primes.
+/// The primes a polynomial has limbs for: `q_0, ..., q_{q_limbs-1}`, then `p_0, ..., p_{p_limbs-1}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Basis {
     /// How many of the ciphertext primes, counted from `q_0`.
     pub q_limbs: usize,
-    /// Whether all special primes follow.
-    pub special: bool,
+    /// How many of the special primes, counted from `p_0`.
+    pub p_limbs: usize,
 }
 
 impl Basis {
@@ -21,16 +21,26 @@ impl Basis {
     pub fn q(level: usize) -> Self {
         Self {
             q_limbs: level + 1,
-            special: false,
+            p_limbs: 0,
         }
     }
 
-    /// `q_0, ..., q_level` and all special primes.
-    pub fn qp(level: usize) -> Self {
+    /// `q_0, ..., q_level` and `p_limbs` special primes.
+    pub fn qp(level: usize, p_limbs: usize) -> Self {
         Self {
             q_limbs: level + 1,
-            special: true,
+            p_limbs,
         }
+    }
+
+    /// Whether there are special primes.
+    pub fn is_raised(self) -> bool {
+        self.p_limbs > 0
+    }
+
+    /// The same without special primes.
+    pub fn without_special(self) -> Self {
+        Self { p_limbs: 0, ..self }
     }
 
     /// The level: one less than the count of ciphertext primes. The basis must have one.
@@ -132,7 +142,7 @@ impl RingContext {
     pub fn full_basis(&self) -> Basis {
         Basis {
             q_limbs: self.q_count,
-            special: self.p_count() > 0,
+            p_limbs: self.p_count(),
         }
     }
 
@@ -141,16 +151,26 @@ impl RingContext {
         self.q_count..self.tables.len()
     }
 
-    /// P, the product of all special primes, modulo a prime.
-    pub fn special_modulus(&self, prime: usize) -> u64 {
+    /// The product of the first `p_limbs` special primes modulo a prime.
+    pub fn special_modulus(&self, p_limbs: usize, prime: usize) -> u64 {
+        self.product_modulo(self.q_count..self.q_count + p_limbs, prime)
+    }
+
+    /// The inverse of the product of the special primes that the first `p_limbs` leave out, modulo a ciphertext prime.
+    pub fn special_rest_inverse(&self, p_limbs: usize, prime: usize) -> u64 {
+        let rest = self.product_modulo(self.q_count + p_limbs..self.tables.len(), prime);
+        self.modulus(prime).inv(rest)
+    }
+
+    fn product_modulo(&self, primes: Range<usize>, prime: usize) -> u64 {
         let m = self.modulus(prime);
-        let special = self.special_primes().map(|special| self.modulus(special).value());
-        special.fold(1, |product, p| m.mul(product, m.reduce(p)))
+        let factors = self.tables[primes].iter().map(|table| table.modulus().value());
+        factors.fold(1, |product, p| m.mul(product, m.reduce(p)))
     }
 
     /// How many limbs a polynomial over `basis` has.
     pub fn limb_count(&self, basis: Basis) -> usize {
-        basis.q_limbs + if basis.special { self.p_count() } else { 0 }
+        basis.q_limbs + basis.p_limbs
     }
 
     /// The prime index of limb `limb` of a polynomial over `basis`.
@@ -168,8 +188,9 @@ impl RingContext {
             assert!(prime < basis.q_limbs, "prime {prime} is not in {basis:?}");
             prime
         } else {
-            assert!(basis.special, "prime {prime} is not in {basis:?}");
-            prime - self.q_count + basis.q_limbs
+            let special = prime - self.q_count;
+            assert!(special < basis.p_limbs, "prime {prime} is not in {basis:?}");
+            special + basis.q_limbs
         }
     }
 
@@ -238,15 +259,10 @@ mod tests {
     fn bases_index_primes_in_order() {
         let primes = find_ntt_primes(8, 30, 5, &[]).unwrap();
         let ring = RingContext::new(7, &primes[..3], &primes[3..]).unwrap();
-        assert_eq!(ring.prime_indices(Basis::qp(1)), [0, 1, 3, 4]);
+        assert_eq!(ring.prime_indices(Basis::qp(1, 2)), [0, 1, 3, 4]);
+        assert_eq!(ring.prime_indices(Basis::qp(1, 1)), [0, 1, 3]);
         assert_eq!(ring.prime_indices(Basis::q(2)), [0, 1, 2]);
-        assert_eq!(
-            ring.prime_indices(Basis {
-                q_limbs: 0,
-                special: true
-            }),
-            [3, 4]
-        );
+        assert_eq!(ring.prime_indices(Basis { q_limbs: 0, p_limbs: 2 }), [3, 4]);
         assert_eq!(ring.limb_count(ring.full_basis()), 5);
         assert!(Arc::ptr_eq(&ring.automorphism(5), &ring.automorphism(5)));
     }

@@ -1,9 +1,14 @@
 //! Digits of a polynomial and their products with keys: the two halves of hybrid key switching before the division by P.
 //!
 //! Digit d of a polynomial over `q_0..q_l` is its centred representative modulo the product of the primes
-//! `digit_limbs * d .. digit_limbs * (d + 1)` (the last digit may be shorter), written over `q_0..q_l` and the special primes.
+//! `digit_limbs * d .. digit_limbs * (d + 1)` (the last digit may be shorter), written over `q_0..q_l` and special primes.
+//!
+//! Where digits are small, fewer special primes than keys are made for will do: keys carry `P P' T_d s` for the product P of
+//! those in use and P' of the rest, so the digits are those of `x / P'` (modulo every prime of x), and the products with a key
+//! come to `P x s` all the same. What is left out of a key is merely not read.
 //! Source: Han and Ki, "Better bootstrapping for approximate homomorphic encryption", CT-RSA 2020, section 3.
-//! Cost:   l + 1 inverse transforms, then per digit one forward transform and one conversion for each limb it lacks.
+//! Cost:   l + 1 inverse transforms, which also multiply by 1 / P', then per digit one forward transform and one conversion for
+//!         each limb it lacks; a product by a constant for each limb it has if there is a P'.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,8 +16,19 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::key::KeyProducts;
+use super::modulus::ShoupFactor;
+use super::poly::TILE;
 use super::rows::{Rows, Source, SourceLimb, Sources, balanced_groups, columns_of, limbs_per_group};
-use super::{Basis, Domain, KeyDigit, Poly, RingContext, Turn};
+use super::{Basis, Domain, KeyDigit, Poly, RingContext, Turn, kernels};
+
+/// How a polynomial is cut into digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gadget {
+    /// Primes of every digit but perhaps the last.
+    pub digit_limbs: usize,
+    /// Special primes that digits are raised to: at least one, their product about as large as the largest digit.
+    pub p_limbs: usize,
+}
 
 /// All digits of one polynomial, ready to be converted to any prime.
 struct Digits<'a> {
@@ -20,20 +36,24 @@ struct Digits<'a> {
     sources: Sources<'a>,
     /// The limbs of each digit.
     limbs: Vec<Range<usize>>,
-    /// `q_0..q_l` and the special primes.
+    /// `q_0..q_l` and the special primes in use.
     basis: Basis,
+    /// What is decomposed, before it is divided by the rest of the special primes.
+    x: &'a Poly,
+    /// 1 / P' modulo every prime of x, unless P' is 1.
+    factors: Option<Vec<ShoupFactor>>,
 }
 
 impl<'a> Digits<'a> {
-    fn new(x: &'a Poly, digit_limbs: usize) -> Self {
+    fn new(x: &'a Poly, Gadget { digit_limbs, p_limbs }: Gadget) -> Self {
         assert_eq!(x.domain(), Domain::Eval);
-        assert!(!x.basis().special && digit_limbs > 0);
+        assert!(!x.basis().is_raised() && digit_limbs > 0 && p_limbs > 0);
         let ring = x.ring();
         let limb_count = x.basis().q_limbs;
-        let basis = Basis {
-            special: true,
-            ..x.basis()
-        };
+        let basis = Basis { p_limbs, ..x.basis() };
+        let factor = |prime| ring.modulus(prime).shoup(ring.special_rest_inverse(p_limbs, prime));
+        let factors: Option<Vec<ShoupFactor>> =
+            (p_limbs < ring.p_count()).then(|| (0..limb_count).map(factor).collect());
         let targets = ring.prime_indices(basis);
         let limbs: Vec<Range<usize>> = (0..limb_count)
             .step_by(digit_limbs)
@@ -44,6 +64,7 @@ impl<'a> Digits<'a> {
                 prime: targets[limb],
                 values: x.limb(limb),
                 plus: None,
+                factor: factors.as_ref().map(|factors| factors[limb]),
             };
             let converter = ring.converter(&targets[limbs.clone()], &targets);
             (converter, limbs.clone().map(source).collect())
@@ -52,6 +73,8 @@ impl<'a> Digits<'a> {
             sources: Sources::new(ring, conversions.collect()),
             limbs,
             basis,
+            x,
+            factors,
         }
     }
 
@@ -61,6 +84,29 @@ impl<'a> Digits<'a> {
 
     fn is_own(&self, d: usize, limb: usize) -> bool {
         self.limbs[d].contains(&limb)
+    }
+
+    /// Writes limb `limb` of the digit whose own it is.
+    fn write_own(&self, limb: usize, out: &mut [u64]) {
+        let (ring, values) = (self.sources.ring(), self.x.limb(limb));
+        let Some(factors) = &self.factors else {
+            return out.copy_from_slice(values);
+        };
+        for (out, values) in out.chunks_mut(TILE).zip(values.chunks(TILE)) {
+            out.copy_from_slice(values);
+            kernels::mul_shoup(ring.backend(), ring.modulus(limb), out, factors[limb]);
+        }
+    }
+
+    /// Limb `limb` of the digit whose own it is, in `row` unless it is in memory already.
+    fn own<'b>(&'b self, limb: usize, row: Option<&'b mut [u64]>) -> &'b [u64] {
+        match row {
+            None => self.x.limb(limb),
+            Some(row) => {
+                self.write_own(limb, row);
+                row
+            }
+        }
     }
 
     /// Of each digit what it is converted from.
@@ -99,10 +145,10 @@ impl<'a> Digits<'a> {
 }
 
 impl RingContext {
-    /// All digits of `x` (evaluation form over `q_0..q_l`), each over `q_0..q_l` and the special primes, evaluation form. For a
-    /// single key, [`Self::key_products`] does not write them to memory.
-    pub fn decompose(self: &Arc<Self>, x: &Poly, digit_limbs: usize) -> Vec<Poly> {
-        let digits = Digits::new(x, digit_limbs);
+    /// All digits of `x` (evaluation form over `q_0..q_l`), each over `q_0..q_l` and the gadget's special primes, evaluation form:
+    /// digits of `x / P'`, P' the product of the special primes that the gadget leaves out. For a single key, [`Self::key_products`] does not write them to memory.
+    pub fn decompose(self: &Arc<Self>, x: &Poly, gadget: Gadget) -> Vec<Poly> {
+        let digits = Digits::new(x, gadget);
         let sources = digits.sources();
         let mut outs: Vec<Poly> = (0..digits.count())
             .map(|_| Poly::uninit(self, digits.basis, Domain::Eval))
@@ -116,44 +162,47 @@ impl RingContext {
                 digits.finish(limb, position, &mut raised, self.n(), &[], |_, _| {});
                 for (d, raised) in raised.iter_mut().enumerate() {
                     if digits.is_own(d, limb) {
-                        raised[position].copy_from_slice(x.limb(limb));
+                        digits.write_own(limb, raised[position]);
                     }
                 }
             }
         };
-        balanced_groups(limbs.into_iter().enumerate().collect(), limbs_per_group(digit_limbs))
-            .into_par_iter()
-            .for_each(run);
+        balanced_groups(
+            limbs.into_iter().enumerate().collect(),
+            limbs_per_group(gadget.digit_limbs),
+        )
+        .into_par_iter()
+        .for_each(run);
         outs
     }
 
-    /// `sum_d digit_d(x) * key[d]`, bodies and masks, over `q_0..q_l` and the special primes: what [`Self::decompose`] and
-    /// [`products_with_keys`] give, a few primes at a time, so that raised digits stay in cache. Keys may be at a higher level.
-    pub fn key_products(self: &Arc<Self>, x: &Poly, digit_limbs: usize, key: &[KeyDigit]) -> [Poly; 2] {
-        self.key_products_with(x, digit_limbs, key, None, None)
+    /// `sum_d digit_d(x) * key[d]`, bodies and masks, over `q_0..q_l` and the gadget's special primes: what [`Self::decompose`] and
+    /// [`products_with_keys`] give, a few primes at a time, so that raised digits stay in cache. Keys may have more primes.
+    pub fn key_products(self: &Arc<Self>, x: &Poly, gadget: Gadget, key: &[KeyDigit]) -> [Poly; 2] {
+        self.key_products_with(x, gadget, key, None, None)
     }
 
     /// [`Self::key_products`], turned and added to `onto` if there is one, which has the products' primes.
     pub fn turned_key_products(
         self: &Arc<Self>,
         x: &Poly,
-        digit_limbs: usize,
+        gadget: Gadget,
         key: &[KeyDigit],
         turn: &Turn,
         onto: Option<[Poly; 2]>,
     ) -> [Poly; 2] {
-        self.key_products_with(x, digit_limbs, key, Some(turn), onto)
+        self.key_products_with(x, gadget, key, Some(turn), onto)
     }
 
     fn key_products_with(
         self: &Arc<Self>,
         x: &Poly,
-        digit_limbs: usize,
+        gadget: Gadget,
         key: &[KeyDigit],
         turn: Option<&Turn>,
         onto: Option<[Poly; 2]>,
     ) -> [Poly; 2] {
-        let digits = Digits::new(x, digit_limbs);
+        let digits = Digits::new(x, gadget);
         let digit_count = digits.count();
         assert!(
             key.len() >= digit_count,
@@ -178,6 +227,7 @@ impl RingContext {
                 .map(|_| rows.by_ref().take(limbs.len()).collect())
                 .collect();
             digits.start(&sources, &limbs, &mut raised);
+            let mut own_row = digits.factors.as_ref().map(|_| Rows::take(self, 1));
             let mut rows_to_turn = turn.map(|_| Rows::take(self, 2));
             let mut unturned: Vec<&mut [u64]> = rows_to_turn.iter_mut().flat_map(|rows| rows.iter_mut()).collect();
             for (position, (&limb, mut outs)) in limbs.iter().zip(outs).enumerate() {
@@ -186,13 +236,15 @@ impl RingContext {
                     continue;
                 };
                 let mut sums = unturned.as_chunks_mut::<2>().0.first_mut();
+                let own_row = own_row.as_mut().and_then(|rows| rows.iter_mut().next());
+                let own = (limb < digits.basis.q_limbs).then(|| digits.own(limb, own_row));
                 let width = KeyProducts::least_columns(self, &key[..digit_count]);
                 let key_limbs = key[..digit_count].iter().flat_map(|digit| digit.limbs_to_fetch(prime));
                 let key_limbs: Vec<&[u64]> = key_limbs.collect();
                 digits.finish(limb, position, &mut raised, width, &key_limbs, |raised, columns| {
                     let mut raised = raised.iter().map(|raised| &**raised);
                     let digit = |d: usize| match digits.is_own(d, limb) {
-                        true => Some(x.limb(limb)),
+                        true => own,
                         false => raised.next(),
                     };
                     let digit_values: Vec<&[u64]> = (0..digit_count).filter_map(digit).collect();
@@ -209,7 +261,7 @@ impl RingContext {
                 }
             }
         };
-        balanced_groups(tasks, limbs_per_group(digit_limbs))
+        balanced_groups(tasks, limbs_per_group(gadget.digit_limbs))
             .into_par_iter()
             .for_each(run);
         outs
@@ -217,7 +269,7 @@ impl RingContext {
 }
 
 /// `sum_d digits[d] * keys[i][d]` for every key i, bodies and masks, over the basis of the digits. Prime by prime and a few
-/// words at a time, so that the digits are read from memory once for all keys. Keys may be at a higher level.
+/// words at a time, so that the digits are read from memory once for all keys. Keys may have more primes.
 pub fn products_with_keys(digits: &[Poly], keys: &[Vec<KeyDigit>]) -> Vec<[Poly; 2]> {
     products(digits, keys, None)
 }
@@ -280,24 +332,59 @@ mod tests {
     fn digits_are_centred_and_congruent() {
         let ring = ring();
         let x = uniform(&ring, Basis::q(4), Domain::Eval, &[1; 32]);
-        let digits = ring.decompose(&x, 2);
-        assert_eq!(digits.len(), 3);
-        for (d, digit) in digits.iter().enumerate() {
-            let own: Vec<usize> = (2 * d..(2 * d + 2).min(5)).collect();
-            let (low, product) = integers(&x, &own);
-            let (raised, full) = integers(digit, &ring.prime_indices(Basis::qp(4)));
-            for (low, raised) in low.into_iter().zip(raised) {
-                let centred = if &low * 2 >= product { low - &product } else { low };
-                let raised = if &raised * 2 >= full { raised - &full } else { raised };
-                assert_eq!(centred, raised);
+        for p_limbs in 1..=2 {
+            let digits = ring.decompose(&x, gadget(2, p_limbs));
+            assert_eq!(digits.len(), 3);
+            let mut divided = x.clone();
+            let factors = (0..5).map(|prime| ring.special_rest_inverse(p_limbs, prime));
+            divided.mul_constants(&factors.collect::<Vec<_>>());
+            for (d, digit) in digits.iter().enumerate() {
+                let own: Vec<usize> = (2 * d..(2 * d + 2).min(5)).collect();
+                let (low, product) = integers(&divided, &own);
+                let (raised, full) = integers(digit, &ring.prime_indices(Basis::qp(4, p_limbs)));
+                for (low, raised) in low.into_iter().zip(raised) {
+                    let centred = if &low * 2 >= product { low - &product } else { low };
+                    let raised = if &raised * 2 >= full { raised - &full } else { raised };
+                    assert_eq!(centred, raised);
+                }
             }
         }
+    }
+
+    /// What fewer special primes rest on: with a key that carries the product of all of them, the digits come to x times the
+    /// product of those in use.
+    #[test]
+    fn digits_times_their_gadget_are_the_polynomial() {
+        let ring = ring();
+        for (level, digit_limbs, p_limbs) in [(4, 2, 1), (4, 2, 2), (3, 3, 1), (2, 1, 1)] {
+            let x = uniform(&ring, Basis::q(level), Domain::Eval, &[1; 32]);
+            let digits = ring.decompose(&x, gadget(digit_limbs, p_limbs));
+            let basis = Basis::qp(level, p_limbs);
+            let mut sum = Poly::zeros(&ring, basis, Domain::Eval);
+            for (d, digit) in digits.iter().enumerate() {
+                let is_own = |prime: usize| prime / digit_limbs == d && prime <= level;
+                let factors = ring.prime_indices(basis).into_iter().map(|prime| match is_own(prime) {
+                    true => ring.special_modulus(2, prime),
+                    false => 0,
+                });
+                sum.add_mul_constants(digit, &factors.collect::<Vec<_>>());
+            }
+            let expected: Vec<u64> = (0..=level).map(|prime| ring.special_modulus(p_limbs, prime)).collect();
+            let mut multiple = Poly::zeros(&ring, basis, Domain::Eval);
+            multiple.add_mul_constants(&x, &expected);
+            assert!(sum == multiple, "level {level}, {p_limbs} special primes");
+            assert!(ring.mod_down(&sum) == x);
+        }
+    }
+
+    fn gadget(digit_limbs: usize, p_limbs: usize) -> Gadget {
+        Gadget { digit_limbs, p_limbs }
     }
 
     #[test]
     fn key_products_are_sums_over_digits() {
         let ring = ring();
-        let basis = Basis::qp(4);
+        let basis = Basis::qp(4, 2);
         let bodies: Vec<Poly> = (0..3)
             .map(|i| uniform(&ring, basis, Domain::Eval, &[i + 9; 32]))
             .collect();
@@ -316,15 +403,16 @@ mod tests {
             .collect();
         for level in 0..=4 {
             let x = uniform(&ring, Basis::q(level), Domain::Eval, &[1; 32]);
-            for digit_limbs in [2, 3, 5] {
-                let digits = ring.decompose(&x, digit_limbs);
+            for (digit_limbs, p_limbs) in [(2, 2), (3, 2), (5, 2), (2, 1), (3, 1)] {
+                let gadget = gadget(digit_limbs, p_limbs);
+                let digits = ring.decompose(&x, gadget);
                 let expect = |order: [usize; 3]| {
                     let polys: Vec<[&Poly; 2]> = order.iter().map(|&d| [&bodies[d], &masks[d]]).collect();
                     let digit_refs: Vec<&Poly> = digits.iter().collect();
-                    Poly::inner_products(Basis::qp(level), &digit_refs, &polys[..digits.len()])
+                    Poly::inner_products(Basis::qp(level, p_limbs), &digit_refs, &polys[..digits.len()])
                 };
                 let expected = expect([0, 1, 2]);
-                assert!(expected == ring.key_products(&x, digit_limbs, &key));
+                assert!(expected == ring.key_products(&x, gadget, &key));
                 let reversed: Vec<KeyDigit> = key.iter().rev().copied().collect();
                 let [first, second]: [_; 2] = products_with_keys(&digits, &[key.clone(), reversed.clone()])
                     .try_into()
@@ -332,8 +420,8 @@ mod tests {
                 assert!(first == expected);
                 assert!(second == expect([2, 1, 0]));
                 // turned, with what joins the bodies: P times a ciphertext part, and something raised
-                let raised = uniform(&ring, Basis::qp(level), Domain::Eval, &[2; 32]);
-                let special: Vec<u64> = (0..=level).map(|prime| ring.special_modulus(prime)).collect();
+                let raised = uniform(&ring, Basis::qp(level, p_limbs), Domain::Eval, &[2; 32]);
+                let special: Vec<u64> = (0..=level).map(|prime| ring.special_modulus(p_limbs, prime)).collect();
                 let mut expected = [first, second];
                 for [body, _] in &mut expected {
                     body.add_assign(&raised);
@@ -343,10 +431,10 @@ mod tests {
                 let turns = [(); 2].map(|()| Turn::new(&ring, 5, vec![&x, &raised]));
                 let turned = turned_products_with_keys(&digits, &[key.clone(), reversed], &turns);
                 assert!(turned == expected);
-                let [body, mask] = ring.turned_key_products(&x, digit_limbs, &key, &turns[0], None);
+                let [body, mask] = ring.turned_key_products(&x, gadget, &key, &turns[0], None);
                 assert!([&body, &mask] == expected[0].each_ref());
                 let onto = Some([raised.clone(), raised.clone()]);
-                let sums = ring.turned_key_products(&x, digit_limbs, &key, &turns[0], onto);
+                let sums = ring.turned_key_products(&x, gadget, &key, &turns[0], onto);
                 assert!(sums == [body.sum(&raised), mask.sum(&raised)]);
             }
         }
@@ -359,20 +447,22 @@ mod tests {
         let results = [Backend::Portable, Backend::detect()].map(|backend| {
             let ring = RingContext::with_backend(10, &q, &p, backend).unwrap();
             let bodies: Vec<Poly> = (0..3)
-                .map(|i| uniform(&ring, Basis::qp(6), Domain::Eval, &[i; 32]))
+                .map(|i| uniform(&ring, Basis::qp(6, 3), Domain::Eval, &[i; 32]))
                 .collect();
             let seeded = |i| Mask::Seeded(SeededPoly::new([i; 32]));
             let digit = |(body, mask)| KeyDigit { body, mask };
             let key: Vec<KeyDigit> = bodies.iter().zip([3, 4, 5].map(seeded)).map(digit).collect();
             let x = uniform(&ring, Basis::q(5), Domain::Eval, &[9; 32]);
-            let [body, mask] = ring.key_products(&x, 3, &key);
-            let rotated = ring.mod_down_then_automorphism(&body, Some(&x), 25);
-            let lowered = [
-                ring.add_and_divide_down_to(&mask, &x, 4),
-                ring.rescale(&rotated),
-                rotated,
-            ];
-            lowered.map(|poly| poly.data().to_vec())
+            [1, 2, 3].map(|p_limbs| {
+                let [body, mask] = ring.key_products(&x, gadget(3, p_limbs), &key);
+                let rotated = ring.mod_down_then_automorphism(&body, Some(&x), 25);
+                let lowered = [
+                    ring.add_and_divide_down_to(&mask, &x, 4),
+                    ring.rescale(&rotated),
+                    rotated,
+                ];
+                lowered.map(|poly| poly.data().to_vec())
+            })
         });
         assert!(results[0] == results[1]);
     }

@@ -21,39 +21,39 @@ const LIMBS_PER_GROUP: usize = 2;
 pub struct Dividend<'a> {
     /// Evaluation form.
     pub x: &'a Poly,
-    /// Evaluation form, over the primes that are kept at least; `P` times it counts to what is divided, P the product of all
-    /// special primes.
+    /// Evaluation form, over the primes that are kept at least; `P` times it counts to what is divided, P the product of the
+    /// special primes of x.
     pub addend: Option<&'a Poly>,
 }
 
 impl RingContext {
     /// Divides a polynomial over `q_0..q_l` and the special primes by `P`, with rounding. Evaluation form in and out.
     pub fn mod_down(self: &Arc<Self>, x: &Poly) -> Poly {
-        assert!(x.basis().special);
+        assert!(x.basis().is_raised());
         self.divide_one(x, None, x.basis().q_limbs, None)
     }
 
     /// [`Self::mod_down`] plus `addend` (over `q_0..q_l` at least), in one pass.
     pub fn mod_down_and_add(self: &Arc<Self>, x: &Poly, addend: &Poly) -> Poly {
-        assert!(x.basis().special);
+        assert!(x.basis().is_raised());
         self.divide_one(x, Some(addend), x.basis().q_limbs, None)
     }
 
     /// [`Self::mod_down`] plus `addend` if there is one, then `X -> X^galois_element`, with the permutation on the way to memory.
     pub fn mod_down_then_automorphism(self: &Arc<Self>, x: &Poly, addend: Option<&Poly>, galois_element: u64) -> Poly {
-        assert!(x.basis().special);
+        assert!(x.basis().is_raised());
         self.divide_one(x, addend, x.basis().q_limbs, Some(galois_element))
     }
 
     /// Divides a polynomial over `q_0..q_l` (l >= 1) by `q_l`, with rounding. Evaluation form in and out.
     pub fn rescale(self: &Arc<Self>, x: &Poly) -> Poly {
-        assert!(!x.basis().special);
+        assert!(!x.basis().is_raised());
         self.divide_one(x, None, x.basis().level(), None)
     }
 
     /// [`Self::mod_down`] then [`Self::rescale`] in one division by `P * q_l`.
     pub fn mod_down_and_rescale(self: &Arc<Self>, x: &Poly) -> Poly {
-        assert!(x.basis().special);
+        assert!(x.basis().is_raised());
         self.divide_one(x, None, x.basis().level(), None)
     }
 
@@ -64,7 +64,7 @@ impl RingContext {
 
     /// `(x + P * addend) / (P * q_kept * ... * q_l)`, rounded: [`Self::mod_down_and_add`] and [`Self::divide_down_to`] in one.
     pub fn add_and_divide_down_to(self: &Arc<Self>, x: &Poly, addend: &Poly, kept: usize) -> Poly {
-        assert!(x.basis().special);
+        assert!(x.basis().is_raised());
         self.divide_one(x, Some(addend), kept, None)
     }
 
@@ -84,7 +84,7 @@ impl RingContext {
         let basis = dividends[0].x.basis();
         for Dividend { x, addend } in dividends {
             assert!(x.basis() == basis && x.domain() == Domain::Eval);
-            assert!(addend.is_none_or(|addend| basis.special && addend.domain() == Domain::Eval));
+            assert!(addend.is_none_or(|addend| basis.is_raised() && addend.domain() == Domain::Eval));
         }
         assert!(kept > 0, "the last ciphertext prime cannot be divided away");
         assert!(kept <= basis.q_limbs && kept < self.limb_count(basis));
@@ -99,7 +99,13 @@ impl RingContext {
                 SourceLimb {
                     prime,
                     values: x.limb(kept + i),
-                    plus: addend.map(|addend| (addend.limb_of_prime(prime), m.shoup(self.special_modulus(prime)))),
+                    plus: addend.map(|addend| {
+                        (
+                            addend.limb_of_prime(prime),
+                            m.shoup(self.special_modulus(basis.p_limbs, prime)),
+                        )
+                    }),
+                    factor: None,
                 }
             };
             (Arc::clone(&converter), divided.iter().enumerate().map(source).collect())
@@ -116,7 +122,7 @@ impl RingContext {
             for (position, (&limb, out)) in limbs.iter().zip(work).enumerate() {
                 let (table, inverse) = (self.table(limb), converter.product_inverse(limb));
                 let m = table.modulus();
-                let weight = m.shoup(m.mul(self.special_modulus(limb), inverse.value));
+                let weight = m.shoup(m.mul(self.special_modulus(basis.p_limbs, limb), inverse.value));
                 let (x, addend) = (x.limb(limb), addend.map(|addend| addend.limb_of_prime(limb)));
                 let with: Vec<&[u64]> = std::iter::once(x).chain(addend).collect();
                 table.finish_forward(&mut [&mut **out], table.leaf(), &with, |out, place| {
@@ -131,10 +137,7 @@ impl RingContext {
                 done(position, out);
             }
         };
-        let basis = Basis {
-            q_limbs: kept,
-            special: false,
-        };
+        let basis = Basis::q(kept - 1);
         let table = galois_element.map(|element| self.automorphism(element));
         let mut outs: [Poly; COUNT] = std::array::from_fn(|_| Poly::uninit(self, basis, Domain::Eval));
         let group = limbs_per_group(divided.len()).min(LIMBS_PER_GROUP);
@@ -196,7 +199,7 @@ pub(super) mod tests {
     #[test]
     fn divisions_round_to_nearest() {
         let ring = ring();
-        let x = uniform(&ring, Basis::qp(4), Domain::Eval, &[2; 32]);
+        let x = uniform(&ring, Basis::qp(4, 2), Domain::Eval, &[2; 32]);
         let (values, _) = integers(&x, &ring.prime_indices(x.basis()));
         let p: BigInt = ring
             .special_primes()

@@ -38,7 +38,7 @@ pub use combination::Combination;
 pub use compact::{CompactLimb, CompactPoly, Evaluations, Symmetry};
 pub use context::{Basis, RingContext};
 pub use convert::BaseConverter;
-pub use digits::{products_with_keys, turned_products_with_keys};
+pub use digits::{Gadget, products_with_keys, turned_products_with_keys};
 pub use divide::Dividend;
 pub use error::RingError;
 pub use key::{KeyDigit, Mask};

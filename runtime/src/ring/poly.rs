@@ -13,7 +13,7 @@ use super::{AlignedBuffer, Backend, Basis, CompactPoly, Evaluations, Modulus, Nt
 pub(super) const SERIAL_WORDS: usize = 1 << 14;
 
 /// Words copied and worked on at a time.
-const TILE: usize = 1024;
+pub(super) const TILE: usize = 1024;
 
 /// What the words of a polynomial are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Poly {
     /// A polynomial whose words are whatever the pool held; the caller overwrites them all with reduced residues.
     pub(crate) fn uninit(ring: &Arc<RingContext>, basis: Basis, domain: Domain) -> Self {
         assert!(
-            basis.q_limbs <= ring.q_count() && (!basis.special || ring.p_count() > 0),
+            basis.q_limbs <= ring.q_count() && basis.p_limbs <= ring.p_count(),
             "basis {basis:?} is not in {ring:?}"
         );
         let data = ring.pool().take(ring.limb_count(basis) * ring.n());
@@ -421,8 +421,8 @@ mod tests {
     fn products_match_schoolbook() {
         let ring = ring();
         let n = ring.n();
-        let x = uniform(&ring, Basis::qp(1), Domain::Coeff, &[1; 32]);
-        let y = uniform(&ring, Basis::qp(1), Domain::Coeff, &[2; 32]);
+        let x = uniform(&ring, Basis::qp(1, 2), Domain::Coeff, &[1; 32]);
+        let y = uniform(&ring, Basis::qp(1, 2), Domain::Coeff, &[2; 32]);
         let (mut xe, mut ye) = (x.clone(), y.clone());
         xe.to_eval();
         ye.to_eval();

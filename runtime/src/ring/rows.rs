@@ -65,11 +65,13 @@ impl Drop for Rows<'_> {
     }
 }
 
-/// A limb in evaluation form to convert from, and what is added to it on the way: a limb times a constant.
+/// A limb in evaluation form to convert from, what is added to it on the way, a limb times a constant, and what the sum is
+/// multiplied by.
 pub(super) struct SourceLimb<'a> {
     pub(super) prime: usize,
     pub(super) values: &'a [u64],
     pub(super) plus: Option<(&'a [u64], ShoupFactor)>,
+    pub(super) factor: Option<ShoupFactor>,
 }
 
 /// Sources of several base conversions: of each its limbs' coefficients, scaled and interleaved, and, unless it is a single limb, a
@@ -95,7 +97,13 @@ impl<'a> Sources<'a> {
         let mut inverses = Vec::new();
         for ((converter, limbs), rows) in conversions.iter().zip(&mut limbs_of) {
             let numbered = limbs.iter().zip(rows).enumerate();
-            inverses.extend(numbered.map(|(i, (limb, row))| (limb, converter.scaling(i), row)));
+            inverses.extend(numbered.map(|(i, (limb, row))| {
+                let (m, scaling) = (ring.modulus(limb.prime), converter.scaling(i));
+                let scaling = limb
+                    .factor
+                    .map_or(scaling, |factor| m.shoup(m.mul(scaling.value, factor.value)));
+                (limb, scaling, row)
+            }));
         }
         inverses.into_par_iter().for_each(|(limb, scaling, row)| {
             let table = ring.table(limb.prime);

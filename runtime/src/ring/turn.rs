@@ -11,8 +11,8 @@ pub struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// A turn by the automorphism of this element. An addend over ciphertext primes only is taken times P, one with the special
-    /// primes as it is; evaluation form, over the primes of the products or more.
+    /// A turn by the automorphism of this element. An addend over ciphertext primes only is taken times P, the product of the
+    /// products' special primes, one with special primes as it is; evaluation form, over the primes of the products or more.
     pub fn new(ring: &RingContext, galois_element: u64, addends: Vec<&'a Poly>) -> Self {
         assert!(addends.iter().all(|addend| addend.domain() == Domain::Eval));
         Self {
@@ -32,10 +32,10 @@ impl<'a> Turn<'a> {
     ) {
         let (backend, m) = (ring.backend(), ring.modulus(prime));
         for addend in &self.addends {
-            if addend.basis().special {
+            if addend.basis().is_raised() {
                 kernels::add(backend, m, sums[0], addend.limb_of_prime(prime));
             } else if prime < basis.q_limbs {
-                let special = m.shoup(ring.special_modulus(prime));
+                let special = m.shoup(ring.special_modulus(basis.p_limbs, prime));
                 kernels::add_mul_shoup(backend, m, sums[0], addend.limb_of_prime(prime), special);
             }
         }

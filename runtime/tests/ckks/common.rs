@@ -5,7 +5,9 @@ use std::sync::Arc;
 use aphelion_runtime::ckks::Ciphertext;
 use aphelion_runtime::ckks::encoding::{Complex64, Encoder};
 use aphelion_runtime::ckks::keys::SecretKey;
-use aphelion_runtime::ckks::params::{ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security};
+use aphelion_runtime::ckks::params::{
+    ChainRequest, Parameters, ParametersLiteral, SecretDistribution, Security, UpperLevel,
+};
 use aphelion_runtime::ring::SecretRng;
 
 /// 128-bit parameters with a uniform ternary secret.
@@ -33,6 +35,24 @@ pub fn parameters(
         security,
     };
     Parameters::new(ParametersLiteral::choose(&request).unwrap()).unwrap()
+}
+
+/// A chain like that of a bootstrap: eight primes of 40 bits and four of nearly 50, digits of four, four special primes.
+pub fn chain_with_upper_levels(log_n: u32) -> Arc<Parameters> {
+    let request = ChainRequest {
+        log_n,
+        levels: 7,
+        log_scale: 40.0,
+        log_q0: 44.0,
+        dnum: 3,
+        secret: SecretDistribution::UniformTernary,
+        security: Security::None,
+    };
+    let upper = UpperLevel {
+        log_prime: 49.9,
+        log_scale: 49.9,
+    };
+    Parameters::new(ParametersLiteral::choose_with_upper(&request, &[upper; 4]).unwrap()).unwrap()
 }
 
 /// Everything a client holds.
@@ -128,12 +148,11 @@ pub fn division(params: &Parameters) -> f64 {
 
 /// Variance that a key switch adds: digits uniform on their modulus times key noise, over P, then the division.
 pub fn key_switch(params: &Parameters, level: usize) -> f64 {
+    let log2 = |primes: &[u64]| primes.iter().map(|prime| (*prime as f64).log2()).sum::<f64>();
+    let log_p = log2(&params.p()[..params.special_limbs(level)]);
     let digits = (0..params.digits(level)).map(|digit| {
-        let log_digit: f64 = params.q()[params.digit(digit, level)]
-            .iter()
-            .map(|q| (*q as f64).log2())
-            .sum();
-        (2.0 * (log_digit - params.log_p())).exp2()
+        let log_digit = log2(&params.q()[params.digit(digit, level)]);
+        (2.0 * (log_digit - log_p)).exp2()
     });
     digits.sum::<f64>() * params.n() as f64 / 12.0 * FRESH + division(params)
 }

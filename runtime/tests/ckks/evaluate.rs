@@ -1,6 +1,8 @@
 //! Every operation on ciphertexts against cleartext, its error held to a bound from the noise it may add.
 
-use crate::common::{Client, FRESH, bits, complex_error_bits, division, error_bits, key_switch, sample, secure};
+use crate::common::{
+    Client, FRESH, bits, chain_with_upper_levels, complex_error_bits, division, error_bits, key_switch, sample, secure,
+};
 use aphelion_runtime::ckks::encoding::Complex64;
 use aphelion_runtime::ckks::eval::Evaluator;
 use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyRequest};
@@ -239,6 +241,54 @@ fn keys_of_a_lower_level_are_smaller_and_enough() {
             level: 2
         })
     );
+}
+
+/// Keys for the highest level serve those below with fewer special primes, and so do keys made for just that level.
+#[test]
+fn low_levels_use_fewer_special_primes() {
+    let mut client = Client::new(chain_with_upper_levels(10));
+    let params = client.params.clone();
+    let special: Vec<usize> = (0..=params.max_level())
+        .map(|level| params.special_limbs(level))
+        .collect();
+    assert_eq!(special, [1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4]);
+    let x = sample(512, 1);
+    let square: Vec<f64> = x.iter().map(|x| x * x).collect();
+    for level in (1..=params.max_level()).rev() {
+        let (ciphertext, scale) = (client.encrypt(&x, level), params.scale(level));
+        let mut requests = [level, params.max_level()].map(|key_level| {
+            let mut request = KeyRequest::default();
+            [1, 5, 64]
+                .into_iter()
+                .for_each(|step| request.add_rotation(step, key_level));
+            request.add_relin(key_level);
+            request.add_conjugation(key_level);
+            request
+        });
+        let bound = bits(&params, level, FRESH + key_switch(&params, level));
+        for request in &mut requests {
+            let keys = client.secret.evaluation_keys(request, &mut client.rng).unwrap();
+            let evaluator = Evaluator::new(keys);
+            let hoisted = evaluator.rotate_hoisted(&ciphertext, &[1, 5, 64]).unwrap();
+            for (step, rotated) in [1, 5, 64].into_iter().zip(&hoisted) {
+                let mut expected = x.clone();
+                expected.rotate_left(step);
+                assert_bits("rotate", error_bits(&client.decrypt(rotated), &expected), bound);
+                assert!(*rotated == evaluator.rotate(&ciphertext, step).unwrap());
+            }
+            let conjugated = evaluator.conjugate(&ciphertext).unwrap();
+            assert_bits("conjugate", error_bits(&client.decrypt(&conjugated), &x), bound);
+            // the values times the scale of the product stay far below the modulus at level 1 already
+            let switched = evaluator.relinearize(&evaluator.square(&ciphertext).unwrap()).unwrap();
+            let bound = bits(&params, level, 2.0 * FRESH + key_switch(&params, level) / scale.powi(2));
+            assert_bits("relinearise", error_bits(&client.decrypt(&switched), &square), bound);
+        }
+    }
+    let bytes = |level| {
+        let key = client.secret.relin_key(level, &mut client.rng).unwrap();
+        key.memory_bytes() / 8 / params.n()
+    };
+    assert_eq!([3, 2, 1].map(bytes), [4 + 4, 3 + 3, 2 + 2]);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use aphelion_runtime::ckks::linear::{DiagonalIdx, Diagonals, LinearTransform};
 use aphelion_runtime::ckks::params::Security;
 use aphelion_runtime::error::Error;
 
-use crate::common::{Client, bits, division, error_bits, key_switch, parameters, sample, secure};
+use crate::common::{
+    Client, bits, chain_with_upper_levels, division, error_bits, key_switch, parameters, sample, secure,
+};
 
 /// Diagonals at some offsets, with entries in [-1, 1] / count.
 fn diagonals(slots: usize, blocks: (usize, usize), offsets: &[usize]) -> Diagonals {
@@ -115,7 +117,22 @@ fn run(client: &mut Client, slots: usize, case: &Case, input_level: usize, level
         let found = error_bits(&client.decrypt(output), expected);
         assert!(found > bound, "{found:.1} bits, bound {bound:.1}");
     }
-    encoding.basis.special
+    encoding.basis.is_raised()
+}
+
+/// Where a key switch does with fewer special primes, so do raised inputs and the diagonals they meet.
+#[test]
+fn low_levels_use_fewer_special_primes() {
+    let mut client = Client::new(chain_with_upper_levels(10));
+    for level in 1..=4 {
+        let case = Case {
+            blocks: (1, 2),
+            offsets: (0..16).collect(),
+            baby_period: 8,
+            folds: vec![16],
+        };
+        assert!(run(&mut client, 32, &case, 4, level), "level {level}");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub fn mod_raise(
         raised.to_eval();
         raised
     };
-    let [mut body, mask] = keys.to_dense(params, &lift(&c1, Basis::qp(level)));
+    let [mut body, mask] = keys.to_dense(params, &lift(&c1, EncapsulationKeys::raised_basis(params, level)));
     body.add_assign(&lift(&c0, Basis::q(level)));
     Ok(Ciphertext::computed(
         vec![body, mask],

@@ -100,7 +100,7 @@ impl DiagonalSource for EncodedDiagonals {
     fn diagonal(&self, idx: DiagonalIdx, encoding: &DiagonalEncoding) -> Result<Cow<'_, Plaintext>> {
         let diagonal = self.diagonals.get(&idx).ok_or_else(|| missing(idx))?;
         let basis = diagonal.poly.basis();
-        let covers = basis.q_limbs >= encoding.basis.q_limbs && (basis.special || !encoding.basis.special);
+        let covers = basis.q_limbs >= encoding.basis.q_limbs && basis.p_limbs >= encoding.basis.p_limbs;
         if !covers || diagonal.scale != encoding.scale {
             let reason = format!(
                 "{idx:?} is encoded over {basis:?} at scale {}, {:?} and {} are needed",

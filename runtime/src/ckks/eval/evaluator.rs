@@ -16,8 +16,6 @@ pub struct Evaluator {
     params: Arc<Parameters>,
     keys: EvaluationKeys,
     transform_memory: usize,
-    /// P modulo each ciphertext prime.
-    special_residues: Vec<u64>,
 }
 
 /// Default of [`Evaluator::with_transform_memory`].
@@ -28,9 +26,6 @@ impl Evaluator {
     #[must_use]
     pub fn new(keys: EvaluationKeys) -> Self {
         Self {
-            special_residues: (0..keys.params().q().len())
-                .map(|prime| keys.params().ring().special_modulus(prime))
-                .collect(),
             params: Arc::clone(keys.params()),
             keys,
             transform_memory: DEFAULT_TRANSFORM_MEMORY,
@@ -61,14 +56,16 @@ impl Evaluator {
         &self.keys
     }
 
-    /// The digits of `c`, raised to the special primes.
+    /// The digits of `c`, raised to the special primes of its level.
     pub(super) fn decompose(&self, c: &Poly) -> Vec<Poly> {
-        self.params.ring().decompose(c, self.params.digit_primes())
+        self.params.ring().decompose(c, self.params.gadget(c.basis().level()))
     }
 
-    /// acc += P * x, on the primes of x; `acc` also has the special primes, where P is zero.
+    /// acc += P * x, on the primes of x, for the product P of acc's special primes, where it is zero.
     pub(super) fn add_special_multiple(&self, acc: &mut Poly, x: &Poly) {
-        acc.add_mul_constants(x, &self.special_residues[..x.basis().q_limbs]);
+        let (ring, p_limbs) = (self.params.ring(), acc.basis().p_limbs);
+        let special = (0..x.basis().q_limbs).map(|prime| ring.special_modulus(p_limbs, prime));
+        acc.add_mul_constants(x, &special.collect::<Vec<_>>());
     }
 
     pub(super) fn check_level(&self, what: &'static str, ct: &Ciphertext, needed: usize) -> Result<()> {

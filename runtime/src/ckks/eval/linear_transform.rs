@@ -46,7 +46,7 @@ impl Group<'_> {
     /// Hands out the sum of the products, which lies over `basis`.
     fn take_sum(&mut self, basis: Basis) -> Partial {
         let sum = self.sum.take();
-        if basis.special {
+        if basis.is_raised() {
             Partial {
                 plain: None,
                 raised: sum,
@@ -125,9 +125,9 @@ impl Evaluator {
         self.params().check_level("linear_transform", level)?;
         let scale = self.plain_scale(level, input_scale)?;
         Ok(DiagonalEncoding {
-            basis: Basis {
-                q_limbs: level + 1,
-                special: self.babies_stay_raised(shape, level),
+            basis: match self.babies_stay_raised(shape, level) {
+                true => self.params().raised_basis(level),
+                false => Basis::q(level),
             },
             scale,
         })
@@ -251,7 +251,7 @@ impl Evaluator {
     /// Whether the rotated inputs are better left modulo QP. Counted in multiply-adds over one limb, a transform taken as
     /// log2(N) of them.
     fn babies_stay_raised(&self, shape: &LinearTransform, level: usize) -> bool {
-        let (q_limbs, p_limbs) = (level + 1, self.params().p().len());
+        let (q_limbs, p_limbs) = (level + 1, self.params().special_limbs(level));
         let division = (q_limbs + p_limbs) * self.params().log_n() as usize + q_limbs * p_limbs;
         let rotated = shape.baby_uses().keys().filter(|(_, baby)| *baby != 0).count();
         let giants = shape.groups().filter(|group| group[0].giant != 0).count();
@@ -290,10 +290,6 @@ impl Evaluator {
         basis: Basis,
     ) -> Result<BTreeMap<(usize, usize), Pair>> {
         let uses = shape.baby_uses();
-        let plain = Basis {
-            special: false,
-            ..basis
-        };
         let babies: Result<Vec<Vec<_>>> = batch
             .into_par_iter()
             .map(|input| {
@@ -301,7 +297,7 @@ impl Evaluator {
                     .range((input, 0)..(input + 1, 0))
                     .map(|((_, baby), _)| *baby)
                     .collect();
-                let parts = [0, 1].map(|part| inputs[input].parts[part].restricted(plain));
+                let parts = [0, 1].map(|part| inputs[input].parts[part].restricted(basis.without_special()));
                 let rotated = self.rotations_over(&parts, &steps, basis)?;
                 Ok(steps.into_iter().map(|step| (input, step)).zip(rotated).collect())
             })
@@ -325,7 +321,7 @@ impl Evaluator {
             self.decompose(&parts[1])
         };
         let mut rotated = Vec::with_capacity(keys.len());
-        if basis.special {
+        if basis.is_raised() {
             let turns: Vec<Turn> = keys
                 .iter()
                 .map(|(_, element)| Turn::new(ring, *element, vec![&parts[0]]))
@@ -346,7 +342,7 @@ impl Evaluator {
         }
         let mut rotated = rotated.into_iter();
         let pairs = steps.iter().map(|step| match step {
-            0 if basis.special => Some(parts.each_ref().map(|part| {
+            0 if basis.is_raised() => Some(parts.each_ref().map(|part| {
                 let mut raised = Poly::zeros(ring, basis, Domain::Eval);
                 self.add_special_multiple(&mut raised, part);
                 raised

@@ -4,7 +4,7 @@
 //! Assumes the dense secret. Ensures that the sparse secret only ever meets the modulus q_0 p_0, whose security for its
 //! Hamming weight is checked from the table ([`encapsulation_literal`]); the ephemeral secret is forgotten as soon as the
 //! keys are made. Towards the sparse secret a key has one digit, since q_0 is one prime; back, a raised polynomial is
-//! below q_0, far below P, so that one digit P s over all primes does.
+//! below q_0, so that one digit P s does, with a P of the few special primes that exceed q_0.
 //! Source: Bossuat, Troncoso-Pastoriza, Hubaux, ACNS 2022, section 3.
 
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use crate::ring::{Basis, Domain, KeyDigit, Mask, Poly, SecretRng, SeededPoly, ne
 
 /// log2 of how far the special prime should exceed q_0.
 const SPECIAL_MARGIN: f64 = 4.0;
+/// log2 of how far the special primes for the way back should exceed q_0: the key's noise is then nothing beside the rounding.
+const RAISED_MARGIN: f64 = 10.0;
 /// log2 of the largest special prime to choose.
 const MAX_LOG_SPECIAL: f64 = 49.99;
 
@@ -55,7 +57,7 @@ pub struct EncapsulationKeys {
     pub(crate) to_sparse: KeySwitchKey,
     /// Seed of the mask a of `to_dense`.
     pub(crate) seed: [u8; 32],
-    /// From the sparse secret to the dense one: -a s + e + P s' over q_0..q_level and the special primes.
+    /// From the sparse secret to the dense one: -a s + e + P s' over q_0..q_level and special primes, P their product.
     pub(crate) to_dense: Poly,
 }
 
@@ -96,7 +98,12 @@ impl EncapsulationKeys {
         switched
     }
 
-    /// Switches a polynomial below q_0 in magnitude, over all primes of a level and the special ones, from the sparse secret
+    /// The primes of `to_dense` up to a level.
+    pub(crate) fn raised_basis(params: &Parameters, level: usize) -> Basis {
+        Basis::qp(level, params.special_limbs_beyond(params.log_q(0) + RAISED_MARGIN))
+    }
+
+    /// Switches a polynomial below q_0 in magnitude, over [`EncapsulationKeys::raised_basis`] of a level, from the sparse secret
     /// to the dense one: what to add to the first part, and the second part.
     pub(crate) fn to_dense(&self, params: &Parameters, raised: &Poly) -> [Poly; 2] {
         let key = KeyDigit {
@@ -133,8 +140,10 @@ impl SecretKey {
 
         let raised = SecretKey::from_coefficients(params, Zeroizing::new(ephemeral.coefficients.to_vec()));
         let seed = rng.public_seed();
-        let mut body = encryption_of_zero(params, Basis::qp(level), &SeededPoly::new(seed), &self.poly, rng);
-        let special: Vec<u64> = (0..=level).map(|prime| params.ring().special_modulus(prime)).collect();
+        let basis = EncapsulationKeys::raised_basis(params, level);
+        let mut body = encryption_of_zero(params, basis, &SeededPoly::new(seed), &self.poly, rng);
+        let special = (0..=level).map(|prime| params.ring().special_modulus(basis.p_limbs, prime));
+        let special: Vec<u64> = special.collect();
         body.add_mul_constants(&raised.poly, &special);
         Ok(EncapsulationKeys {
             sparse,

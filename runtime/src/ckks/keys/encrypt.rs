@@ -117,7 +117,7 @@ pub(crate) fn expand(params: &Arc<Parameters>, basis: Basis, seed: &[u8; 32]) ->
 
 fn message_basis(plaintext: &Plaintext) -> Result<Basis> {
     let basis = plaintext.poly.basis();
-    if basis.special {
+    if basis.is_raised() {
         let reason = "it carries special primes: encode it over the ciphertext primes only".into();
         return Err(Error::InvalidParameter {
             name: "plaintext",

@@ -1,8 +1,9 @@
 //! Key-switching keys: hybrid, with digits of consecutive primes and a special modulus P.
 //!
 //! A key at level l from secret f to secret t holds, for each digit d, `b_d = -a_d t + e_d + P T_d f` over q_0..q_l and
-//! the special primes, where T_d is 1 modulo the digit's primes and 0 modulo the others. It serves every level up to l,
-//! because a lower level merely leaves out limbs. The a_d are uniform and given by a seed: they are made as they are used (see
+//! the special primes of that level, where P is the product of all special primes and T_d is 1 modulo the digit's primes and 0
+//! modulo the others. It serves every level up to l, because a lower level merely leaves out limbs, of special primes too: the
+//! digits make up for those (see [`RingContext::decompose`](crate::ring::RingContext::decompose)). The a_d are uniform and given by a seed: they are made as they are used (see
 //! [`SeededPoly`]), unless they are kept because there is room.
 //!
 //! Source: Han, Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020, section 3.
@@ -15,7 +16,7 @@ use super::secret::{SecretKey, SecretPoly, encryption_of_zero};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
 use crate::ring::{
-    AlignedBuffer, Basis, Domain, KeyDigit, Mask, Poly, SecretRng, SeededPoly, Turn, products_with_keys,
+    AlignedBuffer, Domain, KeyDigit, Mask, Poly, SecretRng, SeededPoly, Turn, products_with_keys,
     turned_products_with_keys,
 };
 
@@ -112,10 +113,10 @@ impl KeySwitchKey {
         let mut sources: Vec<SecretRng> = (0..params.digits(level)).map(|_| rng.fork()).collect();
         let body = |(digit, rng): (usize, &mut SecretRng)| {
             let mask = digit_mask(&seed, digit);
-            let mut body = encryption_of_zero(params, Basis::qp(level), &mask, to, rng);
+            let mut body = encryption_of_zero(params, params.raised_basis(level), &mask, to, rng);
             for limb in params.digit(digit, level) {
                 let modulus = *body.modulus(limb);
-                let special = params.ring().special_modulus(limb);
+                let special = params.ring().special_modulus(params.p().len(), limb);
                 for (value, secret) in body.limb_mut(limb).iter_mut().zip(from.limb(limb)) {
                     *value = modulus.mul_add(special, *secret, *value);
                 }
@@ -126,7 +127,7 @@ impl KeySwitchKey {
         Ok(Self::new(seed, level, bodies))
     }
 
-    /// `sum_d digit_d * (b_d, a_d)` over q_0..q_l and the special primes, l the level of the digits, for each of several keys: the
+    /// `sum_d digit_d * (b_d, a_d)` over the primes of the digits, for each of several keys: the
     /// digits are read from memory once.
     pub(crate) fn products(keys: &[&Self], digits: &[Poly]) -> Vec<[Poly; 2]> {
         let keys: Vec<Vec<KeyDigit>> = keys.iter().map(|key| key.digits().collect()).collect();
@@ -142,7 +143,7 @@ impl KeySwitchKey {
     /// As [`KeySwitchKey::products`] of one key for the digits of `c`, which are never all in memory.
     pub(crate) fn product_with_digits_of(&self, params: &Parameters, c: &Poly) -> [Poly; 2] {
         let key: Vec<KeyDigit> = self.digits().collect();
-        params.ring().key_products(c, params.digit_primes(), &key)
+        params.ring().key_products(c, params.gadget(c.basis().level()), &key)
     }
 
     /// [`KeySwitchKey::product_with_digits_of`], turned and added to `onto` if there is one.
@@ -155,7 +156,7 @@ impl KeySwitchKey {
     ) -> [Poly; 2] {
         let key: Vec<KeyDigit> = self.digits().collect();
         let ring = params.ring();
-        ring.turned_key_products(c, params.digit_primes(), &key, turn, onto)
+        ring.turned_key_products(c, params.gadget(c.basis().level()), &key, turn, onto)
     }
 
     fn digits(&self) -> impl Iterator<Item = KeyDigit<'_>> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{KEY_SWITCH_SLACK_BITS, digit_primes};
+use super::chain::{KEY_SWITCH_MARGIN_BITS, KEY_SWITCH_SLACK_BITS, digit_primes};
 use super::{SecretDistribution, Security, max_log_qp, security_bits};
 use crate::ckks::wire::Fingerprint;
 use crate::error::{Error, Result};
-use crate::ring::RingContext;
+use crate::ring::{Basis, Gadget, RingContext};
 
 /// Smallest supported ring, one that fills the vector kernels.
 pub const MIN_LOG_N: u32 = 6;
@@ -55,6 +55,8 @@ pub struct Parameters {
     literal: ParametersLiteral,
     ring: Arc<RingContext>,
     scales: Vec<f64>,
+    /// Special primes of the key switch at each level.
+    special_limbs: Vec<usize>,
     security_bits: Option<f64>,
     fingerprint: Fingerprint,
 }
@@ -83,6 +85,9 @@ impl Parameters {
         let ring = RingContext::new(literal.log_n, &literal.q, &literal.p)?;
         Ok(Arc::new(Self {
             scales: canonical_scales(&literal)?,
+            special_limbs: (0..literal.q.len())
+                .map(|level| special_limbs(&literal, level))
+                .collect(),
             security_bits: security_bits(literal.log_n, literal.secret, log_qp).ok(),
             fingerprint: fingerprint(&literal),
             literal,
@@ -196,6 +201,38 @@ impl Parameters {
         digit * width..((digit + 1) * width).min(level + 1)
     }
 
+    /// Special primes in use by a key switch at a level: as many as exceed the largest digit of that level by
+    /// [`KEY_SWITCH_MARGIN_BITS`], or all there are. Never fewer at a higher level.
+    ///
+    /// # Panics
+    /// If `level` exceeds [`Parameters::max_level`].
+    #[must_use]
+    pub fn special_limbs(&self, level: usize) -> usize {
+        self.special_limbs[level]
+    }
+
+    /// Special primes that exceed `2^log2` together, or all there are.
+    pub(crate) fn special_limbs_beyond(&self, log2: f64) -> usize {
+        special_limbs_beyond(self.p(), log2)
+    }
+
+    /// The primes of a level and the special ones of its key switch.
+    ///
+    /// # Panics
+    /// If `level` exceeds [`Parameters::max_level`].
+    #[must_use]
+    pub fn raised_basis(&self, level: usize) -> Basis {
+        Basis::qp(level, self.special_limbs(level))
+    }
+
+    /// How the key switch cuts polynomials of a level into digits.
+    pub(crate) fn gadget(&self, level: usize) -> Gadget {
+        Gadget {
+            digit_limbs: self.digit_primes(),
+            p_limbs: self.special_limbs(level),
+        }
+    }
+
     /// Checks a slot count.
     ///
     /// # Errors
@@ -259,6 +296,18 @@ impl Parameters {
         }
         result
     }
+}
+
+fn special_limbs(literal: &ParametersLiteral, level: usize) -> usize {
+    let digits = literal.q[..=level].chunks(digit_primes(literal.q.len(), literal.dnum));
+    let largest = digits.map(log2_product).fold(0.0, f64::max);
+    special_limbs_beyond(&literal.p, largest + KEY_SWITCH_MARGIN_BITS)
+}
+
+/// How many primes, from the front, have a product of 2^`log2`; all if that is too much.
+fn special_limbs_beyond(p: &[u64], log2: f64) -> usize {
+    let suffices = |count: &usize| log2_product(&p[..*count]) >= log2;
+    (1..p.len()).find(suffices).unwrap_or(p.len())
 }
 
 /// Sum of the logarithms of some primes.

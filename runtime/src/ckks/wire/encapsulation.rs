@@ -10,7 +10,6 @@ use super::poly::{poly_bytes, read_poly, write_poly};
 use crate::ckks::keys::{EncapsulationKeys, KeySwitchKey, encapsulation_literal};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
-use crate::ring::Basis;
 
 /// An upper bound on the payload: no limb is wider than a word.
 pub(super) fn max_encapsulation_bytes(params: &Parameters) -> usize {
@@ -55,9 +54,13 @@ impl EncapsulationKeys {
         params.check_level("encapsulation keys", level)?;
         let sparse = Parameters::new(encapsulation_literal(params, hamming_weight)?)?;
         let sparse_seed = reader.array()?;
-        let sparse_body = read_poly(&mut reader, sparse.ring(), Basis::qp(0))?;
+        let sparse_body = read_poly(&mut reader, sparse.ring(), sparse.raised_basis(0))?;
         let seed = reader.array()?;
-        let body = read_poly(&mut reader, params.ring(), Basis::qp(level))?;
+        let body = read_poly(
+            &mut reader,
+            params.ring(),
+            EncapsulationKeys::raised_basis(params, level),
+        )?;
         reader.finish()?;
         Ok(Self {
             to_sparse: KeySwitchKey::new(sparse_seed, 0, vec![sparse_body]),

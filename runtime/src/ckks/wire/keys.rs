@@ -147,7 +147,7 @@ const TAIL_BYTES: usize = 32;
 
 /// Bytes of an evaluation key's payload.
 fn evaluation_key_bytes(params: &Parameters, level: usize) -> usize {
-    HEAD_BYTES + params.digits(level) * words_bytes(params.ring(), Basis::qp(level)) + TAIL_BYTES
+    HEAD_BYTES + params.digits(level) * words_bytes(params.ring(), params.raised_basis(level)) + TAIL_BYTES
 }
 
 /// What stands before the bodies of an evaluation key.
@@ -224,7 +224,7 @@ impl KeySwitchKey {
         let mut reader = Reader::new(Kind::EvaluationKey.name(), frame.payload);
         let Head { purpose, level, seed } = Head::read(&mut reader, params)?;
         let bodies = (0..params.digits(level))
-            .map(|_| read_words(&mut reader, params.ring(), Basis::qp(level)))
+            .map(|_| read_words(&mut reader, params.ring(), params.raised_basis(level)))
             .collect::<Result<_>>()?;
         finish_key(reader)?;
         Ok((purpose, Self::new(seed, level, bodies)))

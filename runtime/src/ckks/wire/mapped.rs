@@ -18,7 +18,7 @@ use super::poly::{take_words, words_bytes};
 use crate::ckks::keys::{EncapsulationKeys, EvaluationKeys, KeyPurpose, KeySwitchKey};
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
-use crate::ring::{AlignedBuffer, Basis, Domain, Poly};
+use crate::ring::{AlignedBuffer, Domain, Poly};
 
 impl EvaluationKeys {
     /// The keys of a file, which [`EvaluationKeys::write_to`] or [`crate::ckks::keys::SecretKey::write_evaluation_keys`] wrote.
@@ -83,7 +83,7 @@ fn found(params: &Arc<Parameters>, file: &File, offset: u64, length: usize) -> R
     let frame = Frame::parse(&bytes, Kind::EvaluationKey)?;
     let mut reader = Reader::new(Kind::EvaluationKey.name(), frame.payload);
     let Head { purpose, level, seed } = Head::read(&mut reader, params)?;
-    let (ring, basis, digits) = (params.ring(), Basis::qp(level), params.digits(level));
+    let (ring, basis, digits) = (params.ring(), params.raised_basis(level), params.digits(level));
     for _ in 0..digits {
         take_words(&mut reader, ring, basis)?;
     }

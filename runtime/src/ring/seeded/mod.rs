@@ -207,13 +207,13 @@ mod tests {
     fn limbs_depend_on_seed_and_prime_only() {
         let primes = find_ntt_primes(12, 45, 4, &[]).unwrap();
         let ring = RingContext::new(11, &primes[..3], &primes[3..]).unwrap();
-        let full = uniform(&ring, Basis::qp(2), Domain::Eval, &[1; 32]);
-        let lower = uniform(&ring, Basis::qp(0), Domain::Eval, &[1; 32]);
-        assert!(lower == full.restricted(Basis::qp(0)));
+        let full = uniform(&ring, Basis::qp(2, 1), Domain::Eval, &[1; 32]);
+        let lower = uniform(&ring, Basis::qp(0, 1), Domain::Eval, &[1; 32]);
+        assert!(lower == full.restricted(Basis::qp(0, 1)));
         for position in [0, 15, 16, 31] {
             let mut seed = [1; 32];
             seed[position] ^= 0x80;
-            let other = uniform(&ring, Basis::qp(2), Domain::Eval, &seed);
+            let other = uniform(&ring, Basis::qp(2, 1), Domain::Eval, &seed);
             for limb in 0..4 {
                 let pairs = full.limb(limb).iter().zip(other.limb(limb));
                 assert!(pairs.filter(|(x, y)| x == y).count() < 3);
