@@ -286,7 +286,7 @@ proptest! {
             prop_assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
         }
 
-        let diagonals = Diagonals::of_matrix(&matrix, &input, &output, &kernel.fold).expect("diagonals");
+        let diagonals = Diagonals::new(&kernel, &input, &graph.constants).expect("diagonals");
         let set = diagonals.set();
         prop_assert_eq!(&set, &DiagonalSet::of_kernel(&kernel, &input, &graph.constants).expect("positions"));
         let pattern = Pattern::new(&kernel.map, &graph.constants).expect("a pattern");

@@ -3,7 +3,7 @@
 use aphelion_ir::ConstantPool;
 use aphelion_ir::ckks::Bsgs;
 use aphelion_ir::slot::{DiagonalKey, Diagonals, Kernel, Layout, PlainTensor};
-use aphelion_runtime::plan::{ConstantWriter, Diagonal, Transform, VectorId};
+use aphelion_runtime::plan::{ConstantVector, ConstantWriter, Diagonal, Transform, VectorId};
 use rayon::prelude::*;
 
 use crate::error::BackendError;
@@ -28,31 +28,34 @@ pub(super) struct Matrix {
     n_inputs: usize,
     n_outputs: usize,
     /// Diagonals by their place, `vector` left out, with their values.
-    diagonals: Vec<(Diagonal, Vec<f64>)>,
+    diagonals: Vec<(Diagonal, ConstantVector)>,
 }
 
 impl Matrix {
     /// The matrix of `kernel`. A ciphertext of the result that no weight reaches gets a diagonal of zeros.
     pub(super) fn new(kernel: &Kernel, input: &Layout, bsgs: &Bsgs, pool: &ConstantPool) -> Result<Self, BackendError> {
-        let matrix = Diagonals::new(kernel, input, pool)?;
-        let keys: Vec<DiagonalKey> = matrix.values.keys().copied().collect();
-        let diagonal = |key: &DiagonalKey| {
+        let mut matrix = Diagonals::new(kernel, input, pool)?;
+        let mut is_reached = vec![false; kernel.output.cts];
+        matrix.values.keys().for_each(|key| is_reached[key.out_ct] = true);
+        let values = std::mem::take(&mut matrix.values);
+        let diagonal = |(key, mut values): (DiagonalKey, Vec<f64>)| {
             let split = bsgs.split(key.rotation, matrix.rotation_period);
-            let values = split.and_then(|(baby, giant)| Some((baby, giant, matrix.plaintext(*key, baby, giant)?)));
-            let (baby, giant, values) = values.ok_or_else(|| {
+            let found = split.and_then(|(baby, giant)| Some((baby, giant, matrix.plaintext_start(key, baby, giant)?)));
+            let (baby, giant, start) = found.ok_or_else(|| {
                 BackendError::Unfinished(format!(
                     "no baby and giant step add up to rotation {} modulo {}",
                     key.rotation, matrix.rotation_period
                 ))
             })?;
-            Ok((at(key.out_ct, giant, key.in_ct, baby), values))
+            values.rotate_left(start);
+            Ok((at(key.out_ct, giant, key.in_ct, baby), ConstantVector::new(values)?))
         };
-        let mut diagonals: Vec<(Diagonal, Vec<f64>)> =
-            keys.par_iter().map(diagonal).collect::<Result<_, BackendError>>()?;
-        for out in 0..kernel.output.cts {
-            if keys.iter().all(|key| key.out_ct != out) {
-                diagonals.push((at(out, 0, 0, 0), vec![0.0]));
-            }
+        let mut diagonals: Vec<(Diagonal, ConstantVector)> = values
+            .into_par_iter()
+            .map(diagonal)
+            .collect::<Result<_, BackendError>>()?;
+        for out in (0..kernel.output.cts).filter(|out| !is_reached[*out]) {
+            diagonals.push((at(out, 0, 0, 0), ConstantVector::new(vec![0.0])?));
         }
         Ok(Matrix {
             slots: input.slots,
@@ -64,8 +67,8 @@ impl Matrix {
 
     /// The same as part of a plan, which keeps the numbers.
     pub(super) fn transform(self, constants: &mut ConstantWriter) -> Result<Transform, BackendError> {
-        let add = |(diagonal, values): (Diagonal, Vec<f64>)| {
-            let vector = constants.add(&values)?;
+        let add = |(diagonal, values): (Diagonal, ConstantVector)| {
+            let vector = constants.add_vector(values)?;
             Ok(Diagonal { vector, ..diagonal })
         };
         let diagonals = self.diagonals.into_iter().map(add);

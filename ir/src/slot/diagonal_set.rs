@@ -40,7 +40,7 @@ impl DiagonalSet {
     /// The positions of the diagonals that a map with these non-zeros has between two layouts.
     ///
     /// # Errors
-    /// As [`Diagonals::of_matrix`](super::Diagonals::of_matrix).
+    /// As [`Diagonals::of_rows`](super::Diagonals::of_rows).
     pub fn of_pattern(pattern: &Pattern<'_>, input: &Layout, output: &Layout, fold: &[usize]) -> Result<Self, IrError> {
         let (present, rotation_period) = present(pattern, input, output, fold)?;
         Ok(DiagonalSet {
@@ -53,7 +53,7 @@ impl DiagonalSet {
     /// As [`DiagonalSet::of_pattern`]; none where there are more than `most` diagonals.
     ///
     /// # Errors
-    /// As [`Diagonals::of_matrix`](super::Diagonals::of_matrix).
+    /// As [`Diagonals::of_rows`](super::Diagonals::of_rows).
     pub fn up_to(
         most: usize,
         pattern: &Pattern<'_>,
@@ -118,9 +118,9 @@ fn of_rows(rows: &Rows, frame: &Frame, input: &Layout, output: &Layout) -> Prese
             let mut cursor = rows.cursor();
             let outs = task * ROWS_PER_TASK..out_addresses.len().min((task + 1) * ROWS_PER_TASK);
             for out in outs {
-                for &(column, _) in cursor.row(out) {
-                    frame.visit(out_addresses[out], in_addresses[column], |position, _| {
-                        is_present[position] = true;
+                for &(column, _) in cursor.unsorted(out) {
+                    frame.visit(out_addresses[out], in_addresses[column], |met| {
+                        is_present[frame.position(met)] = true;
                     });
                 }
             }

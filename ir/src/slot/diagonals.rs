@@ -4,7 +4,7 @@
 //! ciphertext `out_ct` (Halevi and Shoup, CRYPTO 2014). Only non-zero diagonals exist.
 
 use super::placement::Frame;
-use super::{DiagonalSet, Kernel, Layout, SparseMatrix};
+use super::{DiagonalSet, Kernel, Layout, Rows};
 use crate::constant::ConstantPool;
 use crate::error::IrError;
 use std::collections::BTreeMap;
@@ -42,30 +42,31 @@ impl Diagonals {
     /// When a weight cannot be read, shapes or slots differ, or the fold's steps are not `q, 2q, 4q, ..` with `q` a
     /// multiple of the output's period.
     pub fn new(kernel: &Kernel, input: &Layout, constants: &ConstantPool) -> Result<Self, IrError> {
-        let matrix = SparseMatrix::new(&kernel.map, constants)?;
-        Diagonals::of_matrix(&matrix, input, &kernel.output, &kernel.fold)
+        let rows = Rows::new(&kernel.map, constants)?;
+        Diagonals::of_rows(&rows, input, &kernel.output, &kernel.fold)
     }
 
-    /// The diagonals of a matrix between two layouts, before the rotate-and-sum `fold`.
+    /// The diagonals of a matrix between two layouts, before the rotate-and-sum `fold`. Rows are not kept.
     ///
     /// # Errors
     /// When shapes or slots differ, or the fold is none that [`Diagonals::new`] accepts.
-    pub fn of_matrix(matrix: &SparseMatrix, input: &Layout, output: &Layout, fold: &[usize]) -> Result<Self, IrError> {
-        let frame = Frame::new((&matrix.input, &matrix.output), input, output, fold)?;
+    pub fn of_rows(rows: &Rows, input: &Layout, output: &Layout, fold: &[usize]) -> Result<Self, IrError> {
+        let frame = Frame::new((rows.input(), rows.output()), input, output, fold)?;
         let (in_addresses, out_addresses) = (input.addresses(), output.addresses());
         let mut index = vec![u32::MAX; frame.n_positions()];
         let mut positions = Vec::new();
         let mut values: Vec<Vec<f64>> = Vec::new();
+        let mut cursor = rows.cursor();
         for (out, &to) in out_addresses.iter().enumerate() {
-            let (columns, coefficients) = matrix.row(out);
-            for (&column, &coefficient) in columns.iter().zip(coefficients) {
-                frame.visit(to, in_addresses[column as usize], |position, slot| {
+            for &(column, coefficient) in cursor.unsorted(out) {
+                frame.visit(to, in_addresses[column], |met| {
+                    let position = frame.position(met);
                     if index[position] == u32::MAX {
                         index[position] = values.len() as u32;
                         positions.push(position);
                         values.push(vec![0.0; frame.period]);
                     }
-                    values[index[position] as usize][slot] += coefficient;
+                    values[index[position] as usize][met.slot] += coefficient;
                 });
             }
         }

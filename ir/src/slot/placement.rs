@@ -98,22 +98,50 @@ impl Frame {
         }
     }
 
-    /// Calls `visit(position of the diagonal, slot)` for every product of the element at address `from` of the input in
-    /// the element at address `to` of the output.
+    /// The place of `met` among all diagonals.
     #[inline]
-    pub(crate) fn visit(&self, to: u32, from: u32, mut visit: impl FnMut(usize, usize)) {
+    pub(crate) fn position(&self, met: Met) -> usize {
+        (met.out_ct * self.in_cts + met.in_ct) * self.rotation_period + met.rotation
+    }
+
+    /// Visits every product of the element at address `from` of the input in the element at address `to` of the output.
+    /// Runs for every non-zero: without divisions.
+    #[inline]
+    pub(crate) fn visit(&self, to: u32, from: u32, mut visit: impl FnMut(Met)) {
         let (to, from) = (to as usize, from as usize);
-        let (out_ct, to) = (to / self.out_period, to & (self.out_period - 1));
-        let (in_ct, from) = (from / self.in_period, from & (self.in_period - 1));
-        let pair = (out_ct * self.in_cts + in_ct) * self.rotation_period;
-        for copy in (to..self.step).step_by(self.out_period) {
+        let (out_ct, in_ct) = (
+            to >> self.out_period.trailing_zeros(),
+            from >> self.in_period.trailing_zeros(),
+        );
+        let from = from & (self.in_period - 1);
+        let mut copy = to & (self.out_period - 1);
+        while copy < self.step {
             let least = from.wrapping_sub(copy) & (self.step - 1);
             let in_block = from.wrapping_sub(least) & (self.block - 1);
-            for block in (0..self.period).step_by(self.block) {
+            let mut block = 0;
+            while block < self.period {
                 let slot = block + in_block;
                 let rotation = from.wrapping_sub(slot) & (self.rotation_period - 1);
-                visit(pair + rotation, slot);
+                visit(Met {
+                    out_ct,
+                    in_ct,
+                    rotation,
+                    slot,
+                });
+                block += self.block;
             }
+            copy += self.out_period;
         }
     }
+}
+
+/// Where an element of the input meets one of the output.
+#[derive(Clone, Copy)]
+pub(crate) struct Met {
+    pub(crate) out_ct: usize,
+    pub(crate) in_ct: usize,
+    /// Of the operand, below the rotation period.
+    pub(crate) rotation: usize,
+    /// Of the diagonal, below the period.
+    pub(crate) slot: usize,
 }

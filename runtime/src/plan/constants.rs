@@ -18,6 +18,10 @@ use crate::error::{Error, Result};
 
 /// Numbers in a block at most, unless it holds a single vector: 1 MiB.
 const BLOCK_VALUES: usize = 1 << 17;
+/// Blocks that are compressed together, by all threads, as soon as they are full.
+const BLOCKS_AT_ONCE: usize = 32;
+/// Numbers that are hashed at once.
+const HASHED_AT_ONCE: usize = 4096;
 /// No vector is longer than the largest number of slots.
 const MAX_VECTOR: usize = 1 << 16;
 /// zstd's default: higher levels gain a few percent on weights and cost several times the time.
@@ -82,10 +86,49 @@ impl Index {
     }
 }
 
+/// A vector ready to be stored, cut to its smallest power-of-two period.
+#[derive(Debug, Clone)]
+pub struct ConstantVector {
+    values: Vec<f64>,
+    hash: blake3::Hash,
+}
+
+impl ConstantVector {
+    /// Checks, cuts and hashes `values`.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`]; [`Error::InvalidSlots`] for a length that is no power of two of at most 2^16.
+    pub fn new(mut values: Vec<f64>) -> Result<Self> {
+        if !values.len().is_power_of_two() || values.len() > MAX_VECTOR {
+            return Err(Error::InvalidSlots {
+                slots: values.len(),
+                max: MAX_VECTOR,
+            });
+        }
+        if let Some(slot) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { slot });
+        }
+        values.truncate(period(&values));
+        values.shrink_to_fit();
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = Vec::with_capacity(values.len().min(HASHED_AT_ONCE) * size_of::<f64>());
+        for values in values.chunks(HASHED_AT_ONCE) {
+            bytes.clear();
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            hasher.update(&bytes);
+        }
+        let hash = hasher.finalize();
+        Ok(Self { values, hash })
+    }
+}
+
 /// Collects the constants of a plan under construction.
 #[derive(Debug, Default)]
 pub struct ConstantWriter {
     vectors: Vec<Place>,
+    /// Compressed blocks, and how many numbers each holds.
+    compressed: Vec<(Vec<u8>, usize)>,
+    /// The blocks that follow; the last may have room.
     blocks: Vec<Vec<f64>>,
     known: HashMap<blake3::Hash, VectorId>,
 }
@@ -100,54 +143,62 @@ impl ConstantWriter {
     /// Adds a vector, cut to its smallest power-of-two period; a vector that is there already keeps its number.
     ///
     /// # Errors
-    /// [`Error::NotFinite`]; [`Error::InvalidSlots`] for a length that is no power of two of at most 2^16.
+    /// As [`ConstantVector::new`]; [`Error::Io`] when zstd fails.
     pub fn add(&mut self, values: &[f64]) -> Result<VectorId> {
-        if !values.len().is_power_of_two() || values.len() > MAX_VECTOR {
-            return Err(Error::InvalidSlots {
-                slots: values.len(),
-                max: MAX_VECTOR,
-            });
-        }
-        if let Some(slot) = values.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { slot });
-        }
-        let values = &values[..period(values)];
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.add_vector(ConstantVector::new(values.to_vec())?)
+    }
+
+    /// As [`ConstantWriter::add`].
+    ///
+    /// # Errors
+    /// [`Error::Io`] when zstd fails.
+    pub fn add_vector(&mut self, vector: ConstantVector) -> Result<VectorId> {
+        let ConstantVector { values, hash } = vector;
         let next = VectorId(self.vectors.len() as u32);
-        let id = *self.known.entry(blake3::hash(&bytes)).or_insert(next);
+        let id = *self.known.entry(hash).or_insert(next);
         if id == next {
             let full = self
                 .blocks
                 .last()
                 .is_none_or(|block| block.len() + values.len() > BLOCK_VALUES);
             if full {
-                self.blocks.push(Vec::new());
+                if self.blocks.len() >= BLOCKS_AT_ONCE {
+                    self.compress()?;
+                }
+                self.blocks.push(Vec::with_capacity(BLOCK_VALUES));
             }
             let block = self.blocks.len() - 1;
-            self.vectors
-                .push((block as u32, self.blocks[block].len() as u32, values.len() as u32));
-            self.blocks[block].extend_from_slice(values);
+            self.vectors.push((
+                (self.compressed.len() + block) as u32,
+                self.blocks[block].len() as u32,
+                values.len() as u32,
+            ));
+            self.blocks[block].extend_from_slice(&values);
         }
         Ok(id)
     }
 
-    /// Compresses the blocks.
+    /// Compresses the blocks that there are.
+    fn compress(&mut self) -> Result<()> {
+        let compressed = self.blocks.par_iter().map(|block| Ok((compress(block)?, block.len())));
+        self.compressed.extend(compressed.collect::<Result<Vec<_>>>()?);
+        self.blocks.clear();
+        Ok(())
+    }
+
+    /// Compresses what is left.
     ///
     /// # Errors
     /// [`Error::Io`] when zstd fails.
-    pub fn finish(self) -> Result<Constants> {
-        let compressed: Vec<Vec<u8>> = self
-            .blocks
-            .par_iter()
-            .map(|block| compress(block))
-            .collect::<Result<_>>()?;
+    pub fn finish(mut self) -> Result<Constants> {
+        self.compress()?;
         let mut data = Vec::new();
-        let mut blocks = Vec::with_capacity(compressed.len());
-        for (bytes, values) in compressed.iter().zip(&self.blocks) {
+        let mut blocks = Vec::with_capacity(self.compressed.len());
+        for (bytes, values) in &self.compressed {
             blocks.push(Block {
                 offset: data.len() as u64,
                 bytes: bytes.len() as u64,
-                values: values.len(),
+                values: *values,
                 hash: blake3::hash(bytes).to_hex().to_string(),
             });
             data.extend_from_slice(bytes);

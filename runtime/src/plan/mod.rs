@@ -25,7 +25,7 @@ pub mod types;
 pub use bootstrap::{BootstrapKind, Bootstrapping};
 pub use bundle::{Bundle, Direction};
 pub use client::{ClientOp, ClientPart, InputPort, ModelInfo, OutputPort};
-pub use constants::{ConstantWriter, Constants, VectorId};
+pub use constants::{ConstantVector, ConstantWriter, Constants, VectorId};
 pub use counts::Counts;
 pub use file::Plan;
 pub use packing::{Digit, Packing};

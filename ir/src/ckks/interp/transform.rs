@@ -2,7 +2,9 @@
 //!
 //! Method: rows of the matrix are enumerated and not kept; every non-zero is multiplied to each slot of the operand that its
 //! diagonal meets, in all runs at once. That takes no memory but for the slots, where diagonals take many times that of the
-//! weights. Rows are shared out among threads; no two of them write the same slot, so results do not depend on how.
+//! weights. Slots that are a period of the matrix apart lie side by side: a non-zero meets all of them, and as many strides
+//! of a power of two would meet in the same few lines of the cache. Rows are shared out among threads; no two of them write
+//! the same slot, so results do not depend on how.
 //!
 //! Noise: a rotated input carries the errors of its key switch into every product with it; every encoded diagonal is
 //! rounded; a giant step switches keys once more, at the squared scale. Errors are drawn once per output slot, with the
@@ -13,7 +15,7 @@ use super::errors::Errors;
 use crate::ckks::Bsgs;
 use crate::constant::ConstantPool;
 use crate::error::IrError;
-use crate::slot::placement::Frame;
+use crate::slot::placement::{Frame, Met};
 use crate::slot::{Kernel, Layout, Rows};
 use rayon::prelude::*;
 
@@ -44,12 +46,12 @@ pub(super) struct Transform {
 #[derive(Clone, Copy)]
 struct Step {
     /// Baby step and giant step together.
-    rotation: usize,
+    rotation: u32,
     /// Slots by which values move, as they follow the rotation.
-    first: usize,
+    first: u32,
     is_baby_rotated: bool,
     /// Number of the giant step, if it rotates.
-    giant: Option<usize>,
+    giant: Option<u32>,
 }
 
 /// What a run of a transform depends on and is not the message: from the matrix alone.
@@ -64,7 +66,7 @@ struct Traits {
 
 /// Products so far.
 struct Sums {
-    /// By group of runs, output and slot.
+    /// By group of runs and output, slots as [`Transform::place`] has them.
     products: Vec<Lanes>,
     traits: Traits,
     failure: Option<String>,
@@ -108,10 +110,10 @@ impl Transform {
                     let mut cursor = self.rows.cursor();
                     for out in task * rows_per_task..n_rows.min((task + 1) * rows_per_task) {
                         let to = self.out_addresses[out];
-                        for &(column, factor) in cursor.row(out) {
+                        for &(column, factor) in cursor.unsorted(out) {
                             let from = self.in_addresses[column];
-                            self.frame.visit(to, from, |position, slot| {
-                                self.multiply(&mut sums, n_groups, &operand, (position, slot, factor));
+                            self.frame.visit(to, from, |met| {
+                                self.multiply(&mut sums, n_groups, &operand, (met, factor));
                             });
                         }
                     }
@@ -127,45 +129,35 @@ impl Transform {
         Ok((results, self.noise(&sums.traits)))
     }
 
-    /// Multiplies one non-zero, in `slot` of the diagonal at `position`, to all slots that it meets.
+    /// Multiplies one non-zero to all slots that its diagonal meets.
     #[inline]
-    fn multiply(
-        &self,
-        sums: &mut Sums,
-        n_groups: usize,
-        operand: &[Lanes],
-        (position, slot, factor): (usize, usize, f64),
-    ) {
-        let (pair, rotation) = (
-            position / self.frame.rotation_period,
-            position & (self.frame.rotation_period - 1),
-        );
-        let (out_ct, in_ct) = (pair / self.n_inputs, pair % self.n_inputs);
-        let Some(step) = self.steps[rotation] else {
-            sums.failure
-                .get_or_insert_with(|| format!("the plan reaches no rotation by {rotation}"));
+    fn multiply(&self, sums: &mut Sums, n_groups: usize, operand: &[Lanes], (met, factor): (Met, f64)) {
+        let Some(step) = self.steps[met.rotation] else {
+            let message = || format!("the plan reaches no rotation by {}", met.rotation);
+            sums.failure.get_or_insert_with(message);
             return;
         };
-        let mask = self.slots - 1;
-        let first = slot.wrapping_sub(step.first);
+        let period = self.frame.period;
+        let n_blocks = self.slots / period;
+        let first = met.slot.wrapping_sub(step.first as usize) & (period - 1);
+        let from = first + step.rotation as usize;
+        let block = (from >> period.trailing_zeros()) & (n_blocks - 1);
         for group in 0..n_groups {
-            let products = &mut sums.products[(group * self.n_outputs + out_ct) * self.slots..][..self.slots];
-            let operand = &operand[(group * self.n_inputs + in_ct) * self.slots..][..self.slots];
-            for block in (0..self.slots).step_by(self.frame.period) {
-                let to = first.wrapping_add(block) & mask;
-                let from = (to + step.rotation) & mask;
-                for (product, x) in products[to].iter_mut().zip(&operand[from]) {
-                    *product += factor * x;
-                }
-            }
+            let to = (group * self.n_outputs + met.out_ct) * self.slots + first * n_blocks;
+            let products = sums.products[to..][..n_blocks].as_flattened_mut();
+            let from = (group * self.n_inputs + met.in_ct) * self.slots + (from & (period - 1)) * n_blocks;
+            let (late, early) = operand[from..][..n_blocks].as_flattened().split_at(block * LANES);
+            let (low, high) = products.split_at_mut(early.len());
+            multiply_add(low, early, factor);
+            multiply_add(high, late, factor);
         }
-        sums.traits.is_present[position] = true;
+        sums.traits.is_present[self.frame.position(met)] = true;
         if step.is_baby_rotated {
-            let at = out_ct * self.frame.period + (first & (self.frame.period - 1));
+            let at = met.out_ct * period + first;
             sums.traits.rotated_squares[at] += factor * factor;
         }
         if let Some(giant) = step.giant {
-            sums.traits.giants[out_ct * self.n_giants + giant] = true;
+            sums.traits.giants[met.out_ct * self.n_giants + giant as usize] = true;
         }
     }
 
@@ -181,13 +173,22 @@ impl Transform {
         }
     }
 
-    /// The operands by group of runs, input and slot.
+    /// Where a slot lies: those a period of the matrix apart are neighbours.
+    #[inline]
+    fn place(&self, slot: usize) -> usize {
+        let period = self.frame.period;
+        (slot & (period - 1)) * (self.slots / period) + (slot >> period.trailing_zeros())
+    }
+
+    /// The operands by group of runs and input, slots as [`Transform::place`] has them.
     fn interleaved(&self, xs: &[&Contents]) -> Vec<Lanes> {
         let mut all = vec![[0.0; LANES]; xs.len().div_ceil(LANES) * self.n_inputs * self.slots];
         for (group, xs) in all.chunks_exact_mut(self.n_inputs * self.slots).zip(xs.chunks(LANES)) {
             for (lane, x) in xs.iter().enumerate() {
-                let slots = group.iter_mut().zip(x.iter().flatten());
-                slots.for_each(|(lanes, x)| lanes[lane] = *x);
+                for (input, x) in group.chunks_exact_mut(self.slots).zip(x.iter()) {
+                    let slots = x.iter().enumerate();
+                    slots.for_each(|(slot, x)| input[self.place(slot)][lane] = *x);
+                }
             }
         }
         all
@@ -196,7 +197,10 @@ impl Transform {
     /// The products of one run.
     fn run(&self, products: &[Lanes], run: usize) -> Contents {
         let group = &products[run / LANES * self.n_outputs * self.slots..][..self.n_outputs * self.slots];
-        let of_output = |lanes: &[Lanes]| lanes.iter().map(|lanes| lanes[run % LANES]).collect();
+        let of_output = |lanes: &[Lanes]| {
+            let slots = 0..self.slots;
+            slots.map(|slot| lanes[self.place(slot)][run % LANES]).collect()
+        };
         group.chunks_exact(self.slots).map(of_output).collect()
     }
 
@@ -223,6 +227,14 @@ impl Transform {
     }
 }
 
+/// `sums += factor * xs`.
+#[inline]
+fn multiply_add(sums: &mut [f64], xs: &[f64], factor: f64) {
+    for (sum, x) in sums.iter_mut().zip(xs) {
+        *sum += factor * x;
+    }
+}
+
 /// The steps of every rotation that the plan reaches: those with the smallest giant step, then the smallest baby step, as
 /// [`Bsgs::split`] has them.
 fn steps(bsgs: &Bsgs, frame: &Frame, slots: usize) -> Vec<Option<Step>> {
@@ -231,14 +243,14 @@ fn steps(bsgs: &Bsgs, frame: &Frame, slots: usize) -> Vec<Option<Step>> {
         for baby in &bsgs.baby_steps {
             let rotation = (baby + giant) & (frame.rotation_period - 1);
             steps[rotation].get_or_insert(Step {
-                rotation: (baby + giant) & (slots - 1),
+                rotation: ((baby + giant) & (slots - 1)) as u32,
                 first: if frame.follows_rotation() {
-                    baby + giant - rotation
+                    (baby + giant - rotation) as u32
                 } else {
                     0
                 },
                 is_baby_rotated: *baby != 0,
-                giant: (*giant != 0).then_some(number),
+                giant: (*giant != 0).then_some(number as u32),
             });
         }
     }

@@ -96,7 +96,7 @@ impl<'a> Pattern<'a> {
                 let count = |task: usize| {
                     let mut cursor = rows.cursor();
                     let rows = task * ROWS_PER_TASK..n_rows.min((task + 1) * ROWS_PER_TASK);
-                    rows.map(|row| cursor.row(row).len()).sum::<usize>()
+                    rows.map(|row| cursor.unsorted(row).len()).sum::<usize>()
                 };
                 tasks.map(count).sum()
             }
@@ -108,6 +108,7 @@ struct Products {
     products: Vec<Product>,
     is_exact: bool,
     is_monomial: bool,
+    is_read_once: bool,
 }
 
 impl Products {
@@ -135,6 +136,7 @@ impl Products {
                     products,
                     is_exact: false,
                     is_monomial: false,
+                    is_read_once: false,
                 })
                 .filter(|sum| sum.products.len() <= MAX_PRODUCTS))
             }
@@ -145,6 +147,7 @@ impl Products {
                     products: vec![product],
                     is_exact: true,
                     is_monomial: true,
+                    is_read_once: true,
                 }))
             }
             map => {
@@ -153,6 +156,7 @@ impl Products {
                     products: leaf.products,
                     is_exact: leaf.is_exact,
                     is_monomial: leaf.is_monomial,
+                    is_read_once: leaf.is_read_once,
                 }))
             }
         }
@@ -174,9 +178,10 @@ impl Products {
                 let Some(first) = Products::new(map, constants, exactly)? else {
                     return Ok(None);
                 };
-                // Two maps with sums may cancel in part.
-                all.is_exact &= first.is_exact && (first.is_monomial || all.is_monomial);
+                // Two maps with sums may cancel in part, unless an output reaches every input in one way only.
+                all.is_exact &= first.is_exact && (first.is_monomial || first.is_read_once || all.is_monomial);
                 all.is_monomial &= first.is_monomial;
+                all.is_read_once &= first.is_read_once;
                 let pairs = first.products.iter().flat_map(|first| {
                     let after = all.products.iter();
                     after.map(move |later| relation::compose(first, later))

@@ -46,6 +46,8 @@ pub(super) struct LeafPattern {
     pub(super) is_exact: bool,
     /// Whether every output reads one input at most.
     pub(super) is_monomial: bool,
+    /// Whether every input is read by one output at most.
+    pub(super) is_read_once: bool,
 }
 
 /// The pattern of a map that is neither a composition nor a sum nor a reshape; if asked, exactly where weights of a
@@ -57,7 +59,7 @@ pub(super) fn leaf(
     constants: &ConstantPool,
     exactly: bool,
 ) -> Result<Option<LeafPattern>, IrError> {
-    let (mut is_exact, mut is_monomial) = (true, true);
+    let (mut is_exact, mut is_monomial, mut is_read_once) = (true, true, true);
     let axes: Vec<Option<Product>> = match map {
         LinearMap::Identity { .. } => identities(input),
         LinearMap::Factor { by, .. } => {
@@ -91,13 +93,18 @@ pub(super) fn leaf(
                 return Ok(taps.one_by_one(*groups, &window));
             }
             is_exact = taps.is_full;
-            is_monomial = false;
+            (is_monomial, is_read_once) = (false, false);
             let mut axes = vec![taps.channels(*groups, &taps.channels)];
             axes.extend(taps.kernel.iter().enumerate().map(|(i, used)| window(i, used)));
             axes
         }
         LinearMap::AvgPool { window, .. } => {
             is_monomial = false;
+            is_read_once = window
+                .kernel
+                .iter()
+                .zip(&window.strides)
+                .all(|(kernel, stride)| kernel <= stride);
             let mut axes = identities(&input[..2]);
             for (i, &stride) in window.strides.iter().enumerate() {
                 let pixels = (0..output[i + 2]).flat_map(|position| {
@@ -112,7 +119,7 @@ pub(super) fn leaf(
         }
         LinearMap::Dense { weight, .. } => {
             is_exact = constants.get(weight)?.to_vec()?.iter().all(|weight| *weight != 0.0);
-            is_monomial = false;
+            (is_monomial, is_read_once) = (false, false);
             let last = input.len().saturating_sub(1);
             let mut axes = identities(&input[..last]);
             axes.push(Some(everything(last, input[last], last, output[last])));
@@ -161,6 +168,7 @@ pub(super) fn leaf(
         products: vec![product.concat()],
         is_exact,
         is_monomial,
+        is_read_once,
     }))
 }
 
@@ -312,6 +320,7 @@ impl Taps {
             products,
             is_exact: true,
             is_monomial: false,
+            is_read_once: false,
         })
     }
 

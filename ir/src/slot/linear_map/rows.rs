@@ -61,8 +61,8 @@ enum Form {
     },
     /// Outputs of every block read one block of inputs.
     Each(Box<Rows>),
-    /// Maps in the order of application.
-    Compose(Vec<Rows>),
+    /// Maps in the order of application, and whether an output may read an input by several ways.
+    Compose(Vec<Rows>, bool),
     Sum(Vec<Rows>),
 }
 
@@ -129,17 +129,23 @@ impl Rows {
                 let n_taps: usize = window.kernel.iter().product();
                 let m = out / n_positions;
                 let first_channel = m / m_per_group * c_per_group;
+                // The same taps in every channel.
+                let mut taps = scratch.free_taps.pop().unwrap_or_default();
+                window.visit(
+                    out % n_positions,
+                    &self.output[2..],
+                    &self.input[2..],
+                    &mut |tap, pixel| taps.push((tap, pixel)),
+                );
                 for c in 0..*c_per_group {
-                    let taps = &weight[(m * c_per_group + c) * n_taps..][..n_taps];
-                    window.visit(
-                        out % n_positions,
-                        &self.output[2..],
-                        &self.input[2..],
-                        &mut |tap, pixel| {
-                            sink((first_channel + c) * n_pixels + pixel, factor * taps[tap]);
-                        },
-                    );
+                    let weights = &weight[(m * c_per_group + c) * n_taps..][..n_taps];
+                    let first = (first_channel + c) * n_pixels;
+                    for &(tap, pixel) in &taps {
+                        sink(first + pixel, factor * weights[tap]);
+                    }
                 }
+                taps.clear();
+                scratch.free_taps.push(taps);
             }
             Form::AvgPool {
                 window,
@@ -206,7 +212,8 @@ impl Rows {
                     sink(start + index, value)
                 });
             }
-            Form::Compose(maps) => {
+            Form::Compose(maps, false) => emit_through(maps, out, factor, scratch, sink),
+            Form::Compose(maps, true) => {
                 let Some((first, later)) = maps.split_first() else {
                     return;
                 };
@@ -329,7 +336,11 @@ impl Form {
                 before: pads.iter().map(|pad| pad.0).collect(),
             },
             LinearMap::Each { map, .. } => Form::Each(Box::new(Rows::new(map, constants)?)),
-            LinearMap::Compose { maps } => Form::Compose(prepared(maps, constants)?),
+            LinearMap::Compose { maps } => {
+                let maps = prepared(maps, constants)?;
+                let repeats = may_repeat(&maps);
+                Form::Compose(maps, repeats)
+            }
             LinearMap::Sum { maps } => Form::Sum(prepared(maps, constants)?),
         })
     }
@@ -338,7 +349,61 @@ impl Form {
     fn repeats(&self) -> bool {
         match self {
             Form::Each(map) => map.form.repeats(),
-            form => matches!(form, Form::Compose(_) | Form::Sum(_)),
+            Form::Compose(_, repeats) => *repeats,
+            form => matches!(form, Form::Sum(_)),
+        }
+    }
+
+    /// Whether every output reads one input at most.
+    fn reads_one(&self) -> bool {
+        match self {
+            Form::Scale { .. } | Form::Diagonal { .. } | Form::Gather { .. } | Form::Pad { .. } => true,
+            Form::Each(map) => map.form.reads_one(),
+            Form::Compose(maps, _) => maps.iter().all(|map| map.form.reads_one()),
+            Form::Conv { .. } | Form::AvgPool { .. } | Form::Dense { .. } | Form::Reduce { .. } | Form::Sum(_) => false,
+        }
+    }
+
+    /// Whether every input is read by one output at most.
+    fn is_read_once(&self) -> bool {
+        match self {
+            Form::Scale { .. }
+            | Form::Diagonal { .. }
+            | Form::Gather { .. }
+            | Form::Pad { .. }
+            | Form::Reduce { .. } => true,
+            Form::AvgPool { window, .. } => window.is_disjoint(),
+            Form::Each(map) => map.form.is_read_once(),
+            Form::Compose(maps, _) => maps.iter().all(|map| map.form.is_read_once()),
+            Form::Conv { .. } | Form::Dense { .. } | Form::Sum(_) => false,
+        }
+    }
+}
+
+/// Whether an output of the composition may read an input by several ways. It does not where all ways fork in one map:
+/// later ones lead every output to one element, and earlier ones lead the elements to inputs apart from each other.
+fn may_repeat(maps: &[Rows]) -> bool {
+    let forks_in = |fork: usize| {
+        let (earlier, later) = (&maps[..fork], &maps[fork + 1..]);
+        earlier.iter().all(|map| map.form.is_read_once())
+            && later.iter().all(|map| map.form.reads_one())
+            && !maps[fork].form.repeats()
+    };
+    !(0..maps.len()).any(forks_in)
+}
+
+/// Emits a composition's row way by way.
+fn emit_through(maps: &[Rows], out: usize, factor: f64, scratch: &mut Scratch, sink: &mut dyn FnMut(usize, f64)) {
+    match maps.split_last() {
+        None => sink(out, factor),
+        Some((last, [])) => last.emit(out, factor, scratch, sink),
+        Some((last, earlier)) => {
+            // The scratch memory is busy while the last map's row is emitted.
+            let mut deeper = scratch.free_scratch.pop().unwrap_or_default();
+            last.emit(out, factor, scratch, &mut |index, value| {
+                emit_through(earlier, index, value, &mut deeper, sink);
+            });
+            scratch.free_scratch.push(deeper);
         }
     }
 }
@@ -348,6 +413,13 @@ fn prepared(maps: &[LinearMap], constants: &ConstantPool) -> Result<Vec<Rows>, I
 }
 
 impl Window {
+    /// Whether windows of different positions have no pixel in common.
+    fn is_disjoint(&self) -> bool {
+        let extents = self.kernel.iter().zip(&self.dilations);
+        let reach = extents.map(|(kernel, dilation)| (kernel - 1) * dilation + 1);
+        reach.zip(&self.strides).all(|(reach, stride)| reach <= *stride)
+    }
+
     /// Calls `visit(tap, pixel)` for every tap of the window at `position` that lies within the image, in order.
     fn visit(&self, position: usize, positions: &[usize], image: &[usize], visit: &mut dyn FnMut(usize, usize)) {
         match (positions, image) {
@@ -391,6 +463,20 @@ pub struct RowCursor<'a> {
 impl RowCursor<'_> {
     /// The non-zero coefficients of output `out`, by ascending input index, each input once.
     pub fn row(&mut self, out: usize) -> &[(usize, f64)] {
+        self.read(out);
+        if !self.row.is_sorted_by_key(|(index, _)| *index) {
+            self.row.sort_unstable_by_key(|(index, _)| *index);
+        }
+        &self.row
+    }
+
+    /// As [`RowCursor::row`], in an order that depends on the map and is the same every time.
+    pub fn unsorted(&mut self, out: usize) -> &[(usize, f64)] {
+        self.read(out);
+        &self.row
+    }
+
+    fn read(&mut self, out: usize) {
         let RowCursor { rows, scratch, row } = self;
         row.clear();
         if rows.form.repeats() {
@@ -402,10 +488,6 @@ impl RowCursor<'_> {
             rows.emit(out, 1.0, scratch, &mut |index, value| row.push((index, value)));
         }
         row.retain(|(_, value)| *value != 0.0);
-        if !row.is_sorted_by_key(|(index, _)| *index) {
-            row.sort_unstable_by_key(|(index, _)| *index);
-        }
-        row
     }
 }
 
@@ -435,10 +517,14 @@ impl Accumulator {
     }
 }
 
-/// Empty accumulators for reuse.
+/// Empty buffers for reuse.
 #[derive(Default)]
 struct Scratch {
     free: Vec<Accumulator>,
+    /// Taps of a window with the pixels that they meet.
+    free_taps: Vec<Vec<(usize, usize)>>,
+    /// For maps within maps.
+    free_scratch: Vec<Scratch>,
 }
 
 impl Scratch {
