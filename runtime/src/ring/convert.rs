@@ -28,7 +28,7 @@ pub struct BaseConverter {
 #[derive(Debug)]
 struct Target {
     /// B/b_i mod t for each source, then -B mod t.
-    weights: Vec<u64>,
+    weights: Vec<ShoupFactor>,
     /// B^-1 mod t; 0 when t is one of the sources.
     product_inverse: ShoupFactor,
 }
@@ -51,8 +51,8 @@ impl BaseConverter {
         };
         let target = |t: &Modulus| {
             let product = product_except(None, t);
-            let mut weights: Vec<u64> = (0..sources.len()).map(|i| product_except(Some(i), t)).collect();
-            weights.push(t.neg(product));
+            let punctured = (0..sources.len()).map(|i| product_except(Some(i), t));
+            let weights = punctured.chain([t.neg(product)]).map(|weight| t.shoup(weight)).collect();
             let product_inverse = if product == 0 {
                 ShoupFactor::default()
             } else {

@@ -140,7 +140,7 @@ impl<'a> Digits<'a> {
         let others = raised.iter_mut().enumerate().filter(|&(d, _)| !self.is_own(d, limb));
         let mut others: Vec<&mut [u64]> = others.map(|(_, raised)| &mut *raised[position]).collect();
         ring.table(ring.prime_index(self.basis, limb))
-            .finish_forward(&mut others, width, with, consume);
+            .finish_forward(&mut others, width, false, with, consume);
     }
 }
 

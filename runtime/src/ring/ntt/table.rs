@@ -92,7 +92,7 @@ impl NttTable {
     pub fn forward(&self, values: &mut [u64]) {
         assert_eq!(values.len(), self.n);
         self.forward_top(values);
-        self.finish_forward(&mut [values], self.n, &[], |_, _| {});
+        self.finish_forward(&mut [values], self.n, false, &[], |_, _| {});
     }
 
     /// Requires: n values in [0, q) in evaluation order.   Ensures: the coefficients, in [0, q), in natural order.
@@ -142,21 +142,33 @@ impl NttTable {
     }
 
     /// The rest of [`Self::forward`] on leaf number `leaf`, counted over all parts. Meanwhile `soon` is brought closer.
-    fn forward_leaf(&self, leaf: usize, values: &mut [u64], soon: &[&[u64]]) {
+    fn forward_leaf(&self, leaf: usize, values: &mut [u64], lazily: bool, soon: &[&[u64]]) {
         match &self.twiddles {
             Twiddles::Portable(twiddles) => portable::forward(&self.modulus, twiddles, values),
             #[cfg(target_arch = "x86_64")]
-            Twiddles::Ifma(twiddles) => ifma::forward_leaf(&self.modulus, twiddles, leaf, values, soon),
+            Twiddles::Ifma(twiddles) => ifma::forward_leaf(&self.modulus, twiddles, leaf, values, lazily, soon),
+        }
+    }
+
+    /// If transforms may be finished lazily: a multiple m of q, so that the low 52 bits of a word are those of a value below m, which
+    /// is the evaluation modulo q, and m + q is at most 2^52. Otherwise the last reduction would be too little.
+    pub(crate) fn lazy_bound(&self) -> Option<u64> {
+        match &self.twiddles {
+            Twiddles::Portable(_) => None,
+            #[cfg(target_arch = "x86_64")]
+            Twiddles::Ifma(_) => ifma::lazy_bound(&self.modulus, self.n),
         }
     }
 
     /// What is left of [`Self::forward`] after its first pass, on several limbs of this prime: leaf by leaf, so that they share
     /// the reading of the factors. `consume` gets the limbs whenever `width` more words of them are done (a power of two, at most
     /// n; a leaf at least), with their place; the limbs `with` that it reads besides are brought to the second-level cache meanwhile.
+    /// If it takes them `lazily`, see [`Self::lazy_bound`].
     pub(crate) fn finish_forward(
         &self,
         limbs: &mut [&mut [u64]],
         width: usize,
+        lazily: bool,
         with: &[&[u64]],
         mut consume: impl FnMut(&mut [&mut [u64]], Range<usize>),
     ) {
@@ -175,7 +187,7 @@ impl NttTable {
             for limb in limbs.iter_mut() {
                 soon.clear();
                 soon.extend(shares.next().unwrap_or_default().iter().map(|other| &other[start..end]));
-                self.forward_leaf(start / leaf, &mut limb[start..end], &soon);
+                self.forward_leaf(start / leaf, &mut limb[start..end], lazily, &soon);
             }
             if end.is_multiple_of(width) {
                 consume(limbs, end - width..end);
@@ -204,12 +216,12 @@ impl NttTable {
         }
     }
 
-    /// Requires: rows of words below 2^50, interleaved, as many as weights; weights in [0, q).
+    /// Requires: rows of words below 2^50, interleaved, as many as weights, which are factors of q.
     /// Ensures:  these columns of `out` are those of the transform of `sum_k rows[k] * weights[k]` after its first pass.
     pub(crate) fn start_sums(
         &self,
         rows: &[&[u64]],
-        weights: &[u64],
+        weights: &[ShoupFactor],
         out: &mut [u64],
         columns: Range<usize>,
         ahead: &Ahead,
@@ -313,19 +325,19 @@ mod tests {
                 let (m, q) = (table.modulus(), primes[0]);
                 let whole = 0..table.columns();
                 let finish = |mut values: Vec<u64>| {
-                    table.finish_forward(&mut [&mut values], n, &[], |_, _| {});
+                    table.finish_forward(&mut [&mut values], n, false, &[], |_, _| {});
                     values
                 };
                 let x = random_values(q, n, 1);
                 let (mut scratch, mut row, mut out) = (vec![0; n], vec![0; n], vec![0; n]);
                 table.inverse_interleaved(&x, &mut scratch, &mut row, m.shoup(5));
-                table.start_sums(&[&row], &[m.inv(5)], &mut out, whole.clone(), &Ahead::default());
+                table.start_sums(&[&row], &[m.shoup(m.inv(5))], &mut out, whole.clone(), &Ahead::default());
                 assert!(finish(out.clone()) == x, "log_n {log_n}, q {q}");
                 // sums of more products than fit, at the end of their range: all coefficients are one number
                 let constant = vec![(1u64 << 50) - 1; n];
                 for terms in [2, 14, 15, 30] {
                     let half = whole.end / 2;
-                    let (rows, weights) = (vec![constant.as_slice(); terms], vec![q - 1; terms]);
+                    let (rows, weights) = (vec![constant.as_slice(); terms], vec![m.shoup(q - 1); terms]);
                     for columns in [0..half, half..whole.end] {
                         table.start_sums(&rows, &weights, &mut out, columns, &Ahead::default());
                     }
@@ -360,12 +372,12 @@ mod tests {
                     table.start_lifted(&row, other.modulus(), lifted, 0..table.columns());
                     table.start_sums(
                         &[&row, &row],
-                        &[q - 1, q / 3],
+                        &[q - 1, q / 3].map(|weight| table.modulus().shoup(weight)),
                         sums,
                         0..table.columns(),
                         &Ahead::default(),
                     );
-                    table.finish_forward(&mut [lifted, sums], 64, &[&row], |_, _| {});
+                    table.finish_forward(&mut [lifted, sums], 64, false, &[&row], |_, _| {});
                     limbs
                 });
                 assert!(by_family[0] == by_family[1], "log_n {log_n}, q {q}");

@@ -3,13 +3,46 @@
 
 use std::arch::x86_64::{__m512i, _mm512_add_epi64, _mm512_sub_epi64};
 
-use super::{BLOCK, Direction, Twiddles, lane_factors, node_factors};
+use super::{BLOCK, BLOCK_STAGES, Direction, Twiddles, lane_factors, node_factors};
 use crate::ring::modulus::Modulus;
 use crate::ring::simd::{Factor, LANES, Prime, load, prefetch, rows, rows_mut, store, transpose};
 
+/// Runs a function for the reduction period of a transform.
+macro_rules! by_period {
+    ($period:expr, $function:ident, ($($argument:expr),*)) => {
+        match $period {
+            0 => $function::<0>($($argument),*),
+            1 => $function::<1>($($argument),*),
+            2 => $function::<2>($($argument),*),
+            3 => $function::<3>($($argument),*),
+            4 => $function::<4>($($argument),*),
+            _ => $function::<6>($($argument),*),
+        }
+    };
+}
+
+/// STAGES forward stages between registers; the last argument numbers the first of them within the kernel, for the reduction period.
+/// A macro, since a function of this size is not put in line, and the registers would go through memory.
+macro_rules! forward_stages {
+    ($stages:expr, $radix:ident, $period:expr, $prime:expr, $x:expr, $factors:expr, $first_stage:expr) => {{
+        use $crate::ring::ntt::ifma::forward::forward_stage;
+        let reduces = |stage: usize| $period != 0 && ($first_stage + stage).is_multiple_of($period);
+        forward_stage::<0, $radix>($prime, $x, $factors, reduces(0));
+        if $stages > 1 {
+            forward_stage::<1, $radix>($prime, $x, $factors, reduces(1));
+        }
+        if $stages > 2 {
+            forward_stage::<2, $radix>($prime, $x, $factors, reduces(2));
+        }
+        if $stages > 3 {
+            forward_stage::<3, $radix>($prime, $x, $factors, reduces(3));
+        }
+    }};
+}
+pub(super) use forward_stages;
+
 /// Requires: values in [0, q).   Ensures: the first pass is done; values are lazy, for [`forward_middle`].
-/// Why:      with B = floor(2^52 / q), the bound grows by 2q a stage from at most 2q; PERIOD 0 (never reduce) needs
-///           2 + 2 log2(n) <= B, PERIOD 3 needs 2 + 6 <= B, PERIOD 1 needs 2 + 2 <= B, which q < 2^50 gives.
+/// Why:      [`forward_period`].
 pub(in crate::ring::ntt) fn forward_top(modulus: &Modulus, twiddles: &Twiddles, values: &mut [u64]) {
     let Some(&stages) = twiddles.passes.first() else {
         return;
@@ -17,11 +50,7 @@ pub(in crate::ring::ntt) fn forward_top(modulus: &Modulus, twiddles: &Twiddles, 
     let (period, forward) = (forward_period(modulus, values.len()), twiddles.forward());
     // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
     unsafe {
-        match period {
-            0 => forward_any_pass::<0>(modulus, forward, stages, 1, values),
-            3 => forward_any_pass::<3>(modulus, forward, stages, 1, values),
-            _ => forward_any_pass::<1>(modulus, forward, stages, 1, values),
-        }
+        by_period!(period, forward_any_pass, (modulus, forward, stages, 1, values));
     }
 }
 
@@ -36,21 +65,19 @@ pub(in crate::ring::ntt) fn forward_middle(modulus: &Modulus, twiddles: &Twiddle
     let node = (1 << log_parts) + part;
     // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
     unsafe {
-        match period {
-            0 => forward_any_pass::<0>(modulus, forward, stages, node, values),
-            3 => forward_any_pass::<3>(modulus, forward, stages, node, values),
-            _ => forward_any_pass::<1>(modulus, forward, stages, node, values),
-        }
+        by_period!(period, forward_any_pass, (modulus, forward, stages, node, values));
     }
 }
 
 /// Requires: leaf `leaf` as [`forward_middle`] leaves it.
-/// Ensures:  values in [0, q), in evaluation order; `soon`, of the length of the leaf each, on the way to the second-level cache.
+/// Ensures:  values in [0, q), in evaluation order, or if `lazily` as [`lazy_bound`] says; `soon`, of the length of the leaf each, on
+///           the way to the second-level cache.
 pub(in crate::ring::ntt) fn forward_leaf(
     modulus: &Modulus,
     twiddles: &Twiddles,
     leaf: usize,
     values: &mut [u64],
+    lazily: bool,
     soon: &[&[u64]],
 ) {
     let middle = twiddles.log_leaves_per_part();
@@ -60,21 +87,40 @@ pub(in crate::ring::ntt) fn forward_leaf(
     let (period, forward) = (forward_period(modulus, values.len() << log_leaves), twiddles.forward());
     // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
     unsafe {
-        match period {
-            0 => forward_node::<0>(modulus, forward, rest, node, values, (soon, 0)),
-            3 => forward_node::<3>(modulus, forward, rest, node, values, (soon, 0)),
-            _ => forward_node::<1>(modulus, forward, rest, node, values, (soon, 0)),
-        }
+        by_period!(period, forward_node, (modulus, forward, rest, node, values, lazily, (soon, 0)));
     }
 }
 
-/// Every how many stages the sum side of a forward transform is reduced; 0 for never.
+/// How many q fit 2^52, the bound of lazy values.
+pub(super) fn budget(modulus: &Modulus) -> u64 {
+    (1 << 52) / modulus.value()
+}
+
+/// Every how many stages of a pass, from its first on, the sum side of a forward transform is reduced; 0 for never.
+///
+/// Why: the bound grows by 2q a stage from at most 2q, so that a period P needs 2 + 2P <= B = floor(2^52 / q), which q < 2^50
+///      gives for P = 1, and never reducing needs 2 + 2 log2(n), with one to spare for [`lazy_bound`].
 pub(super) fn forward_period(modulus: &Modulus, n: usize) -> u32 {
-    match (1u64 << 52) / modulus.value() {
-        budget if budget >= 2 + 2 * u64::from(n.trailing_zeros()) => 0,
+    match budget(modulus) {
+        budget if budget >= 3 + 2 * u64::from(n.trailing_zeros()) => 0,
+        14.. => 6,
+        10.. => 4,
         8.. => 3,
+        6.. => 2,
         _ => 1,
     }
+}
+
+/// The multiple of q above the values that a lazy transform leaves, true modulo 2^52; `None` where it and q do not fit 2^52
+/// together.
+pub(in crate::ring::ntt) fn lazy_bound(modulus: &Modulus, n: usize) -> Option<u64> {
+    let budget = budget(modulus);
+    let multiple = match u64::from(forward_period(modulus, n)) {
+        0 => budget - 1,
+        // stages of the block kernel since the last reduction
+        period => 2 + 2 * ((BLOCK_STAGES as u64 - 1) % period + 1),
+    };
+    (multiple < budget).then(|| multiple * modulus.value())
 }
 
 /// What is read soon, and from where on.
@@ -88,19 +134,20 @@ fn forward_node<const PERIOD: usize>(
     passes: &[u32],
     node: usize,
     values: &mut [u64],
+    lazily: bool,
     (soon, start): Soon,
 ) {
     let Some((&stages, rest)) = passes.split_first() else {
-        return forward_blocks::<PERIOD>(modulus, direction, node, values, (soon, start));
+        return forward_blocks::<PERIOD>(modulus, direction, node, values, lazily, (soon, start));
     };
     forward_any_pass::<PERIOD>(modulus, direction, stages, node, values);
     if rest.is_empty() {
-        return forward_blocks::<PERIOD>(modulus, direction, node, values, (soon, start));
+        return forward_blocks::<PERIOD>(modulus, direction, node, values, lazily, (soon, start));
     }
     let child_len = values.len() >> stages;
     for (i, child) in values.chunks_exact_mut(child_len).enumerate() {
         let soon = (soon, start + i * child_len);
-        forward_node::<PERIOD>(modulus, direction, rest, (node << stages) + i, child, soon);
+        forward_node::<PERIOD>(modulus, direction, rest, (node << stages) + i, child, lazily, soon);
     }
 }
 
@@ -134,39 +181,17 @@ fn forward_pass<const STAGES: usize, const RADIX: usize, const PERIOD: usize>(
     let stride = rows.len() / RADIX;
     for column in 0..stride {
         let mut x: [__m512i; RADIX] = std::array::from_fn(|r| load(&rows[r * stride + column]));
-        forward_stages::<STAGES, RADIX, PERIOD>(&prime, &mut x, &factors, 0);
+        forward_stages!(STAGES, RADIX, PERIOD, &prime, &mut x, &factors, 0);
         for (r, &x) in x.iter().enumerate() {
             store(&mut rows[r * stride + column], x);
         }
     }
 }
 
-/// STAGES forward stages between registers; `first_stage` numbers them within the kernel, for the reduction period.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn forward_stages<const STAGES: usize, const RADIX: usize, const PERIOD: usize>(
-    prime: &Prime,
-    x: &mut [__m512i; RADIX],
-    factors: &[Factor; RADIX],
-    first_stage: usize,
-) {
-    let reduces = |stage: usize| PERIOD != 0 && (first_stage + stage).is_multiple_of(PERIOD);
-    forward_stage::<0, RADIX>(prime, x, factors, reduces(0));
-    if STAGES > 1 {
-        forward_stage::<1, RADIX>(prime, x, factors, reduces(1));
-    }
-    if STAGES > 2 {
-        forward_stage::<2, RADIX>(prime, x, factors, reduces(2));
-    }
-    if STAGES > 3 {
-        forward_stage::<3, RADIX>(prime, x, factors, reduces(3));
-    }
-}
-
 /// One forward stage of RADIX / 2 butterflies; `reduces` first brings the sum side to [0, 2q).
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn forward_stage<const STAGE: usize, const RADIX: usize>(
+pub(super) fn forward_stage<const STAGE: usize, const RADIX: usize>(
     prime: &Prime,
     x: &mut [__m512i; RADIX],
     factors: &[Factor; RADIX],
@@ -183,13 +208,14 @@ fn forward_stage<const STAGE: usize, const RADIX: usize>(
     }
 }
 
-/// The last six stages of every block of 64 in `values`, and the full reduction.
+/// The last six stages of every block of 64 in `values`, and unless `lazily` the full reduction.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn forward_blocks<const PERIOD: usize>(
     modulus: &Modulus,
     direction: Direction<'_>,
     node: usize,
     values: &mut [u64],
+    lazily: bool,
     (soon, start): Soon,
 ) {
     let prime = Prime::new(modulus);
@@ -201,12 +227,16 @@ fn forward_blocks<const PERIOD: usize>(
             rows(&stream[start + i * BLOCK..][..BLOCK]).iter().for_each(prefetch);
         }
         let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(&block[r]));
-        forward_stages::<3, LANES, PERIOD>(&prime, &mut x, &node_factors::<3, LANES>(direction, node), 0);
+        let factors = node_factors::<3, LANES>(direction, node);
+        forward_stages!(3, LANES, PERIOD, &prime, &mut x, &factors, 0);
         transpose(&mut x);
         let factors = lane_factors(&prime, direction, node);
-        forward_stages::<3, LANES, PERIOD>(&prime, &mut x, &factors, 3);
+        forward_stages!(3, LANES, PERIOD, &prime, &mut x, &factors, 3);
+        if !lazily {
+            x = x.map(|x| prime.canonical(prime.reduce_lazy_2q(x)));
+        }
         for (row, x) in block.iter_mut().zip(x) {
-            store(row, prime.canonical(prime.reduce_lazy_2q(x)));
+            store(row, x);
         }
     }
 }

@@ -54,12 +54,34 @@ const REDUCE: u8 = 1;
 /// or, the very last one, it multiplies by 1/n, which is entry 0 of its factors and included in entry 1, and gives [0, q).
 const SCALE: u8 = 2;
 
+/// STAGES inverse stages between registers, in from [0, 2q) (or within what a kernel that ends with [`KEEP`] left). A macro, since a
+/// function of this size is not put in line, and the registers would go through memory.
+macro_rules! inverse_stages {
+    ($stages:expr, $radix:ident, $period:expr, $end:expr, $prime:expr, $lift:expr, $x:expr, $factors:expr) => {{
+        let end = |stage: usize| match (stage + 1 == $stages, (stage + 1).is_multiple_of($period)) {
+            (true, _) => $end,
+            (false, true) => REDUCE,
+            (false, false) => KEEP,
+        };
+        inverse_stage::<0, $radix>($prime, $lift, $x, $factors, end(0));
+        if $stages > 1 {
+            inverse_stage::<1, $radix>($prime, $lift, $x, $factors, end(1));
+        }
+        if $stages > 2 {
+            inverse_stage::<2, $radix>($prime, $lift, $x, $factors, end(2));
+        }
+        if $stages > 3 {
+            inverse_stage::<3, $radix>($prime, $lift, $x, $factors, end(3));
+        }
+    }};
+}
+
 /// The whole inverse: the subtrees of the root's pass, then that pass with the division by n.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn inverse_all<const PERIOD: usize>(modulus: &Modulus, twiddles: &Twiddles, values: &mut [u64]) {
     let (passes, direction, ends) = (twiddles.passes, twiddles.inverse(), &twiddles.ends);
     let Some((&stages, rest)) = passes.split_first() else {
-        return inverse_blocks::<PERIOD, SCALE>(modulus, direction, 1, values, ends);
+        return inverse_blocks::<PERIOD, SCALE>(modulus, direction, 1, values, None, ends);
     };
     inverse_children::<PERIOD>(modulus, direction, stages, rest, 1, values, None);
     inverse_any_pass::<PERIOD, SCALE>(modulus, direction, stages, 1, values, ends);
@@ -77,8 +99,7 @@ fn inverse_all_interleaved<const PERIOD: usize>(
 ) {
     let (passes, direction) = (twiddles.passes, twiddles.inverse());
     let Some((&stages, rest)) = passes.split_first() else {
-        out.copy_from_slice(x);
-        return inverse_blocks::<PERIOD, SCALE>(modulus, direction, 1, out, ends);
+        return inverse_blocks::<PERIOD, SCALE>(modulus, direction, 1, out, Some(x), ends);
     };
     inverse_children::<PERIOD>(modulus, direction, stages, rest, 1, scratch, Some(x));
     match stages {
@@ -104,7 +125,7 @@ fn inverse_last<const STAGES: usize, const RADIX: usize, const PERIOD: usize>(
     let stride = values.len() / RADIX;
     for (column, out) in rows_mut(out).as_chunks_mut::<RADIX>().0.iter_mut().enumerate() {
         let mut x: [__m512i; RADIX] = std::array::from_fn(|r| load(&values[r * stride + column]));
-        inverse_stages::<STAGES, RADIX, PERIOD, SCALE>(&prime, lift, &mut x, &factors);
+        inverse_stages!(STAGES, RADIX, PERIOD, SCALE, &prime, lift, &mut x, &factors);
         for (row, x) in out.iter_mut().zip(x) {
             store(row, x);
         }
@@ -124,10 +145,7 @@ fn inverse_children<const PERIOD: usize>(
 ) {
     let no_scale = &[ShoupFactor::default(); 2];
     let Some((&child_stages, rest)) = passes.split_first() else {
-        if let Some(source) = source {
-            values.copy_from_slice(source);
-        }
-        return inverse_blocks::<PERIOD, REDUCE>(modulus, direction, node, values, no_scale);
+        return inverse_blocks::<PERIOD, REDUCE>(modulus, direction, node, values, source, no_scale);
     };
     let child_len = values.len() >> stages;
     for (i, child) in values.chunks_exact_mut(child_len).enumerate() {
@@ -178,7 +196,7 @@ fn inverse_pass<const STAGES: usize, const RADIX: usize, const PERIOD: usize, co
     let stride = rows.len() / RADIX;
     for column in 0..stride {
         let mut x: [__m512i; RADIX] = std::array::from_fn(|r| load(&rows[r * stride + column]));
-        inverse_stages::<STAGES, RADIX, PERIOD, END>(&prime, lift, &mut x, &factors);
+        inverse_stages!(STAGES, RADIX, PERIOD, END, &prime, lift, &mut x, &factors);
         for (r, &x) in x.iter().enumerate() {
             store(&mut rows[r * stride + column], x);
         }
@@ -196,32 +214,6 @@ fn with_ends<const RADIX: usize, const END: u8>(
         (factors[0], factors[1]) = (factor(ends[0]), factor(ends[1]));
     }
     factors
-}
-
-/// STAGES inverse stages between registers, in from [0, 2q) (or within what a kernel that ends with [`KEEP`] left).
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn inverse_stages<const STAGES: usize, const RADIX: usize, const PERIOD: usize, const END: u8>(
-    prime: &Prime,
-    lift: __m512i,
-    x: &mut [__m512i; RADIX],
-    factors: &[Factor; RADIX],
-) {
-    let end = |stage: usize| match (stage + 1 == STAGES, (stage + 1).is_multiple_of(PERIOD)) {
-        (true, _) => END,
-        (false, true) => REDUCE,
-        (false, false) => KEEP,
-    };
-    inverse_stage::<0, RADIX>(prime, lift, x, factors, end(0));
-    if STAGES > 1 {
-        inverse_stage::<1, RADIX>(prime, lift, x, factors, end(1));
-    }
-    if STAGES > 2 {
-        inverse_stage::<2, RADIX>(prime, lift, x, factors, end(2));
-    }
-    if STAGES > 3 {
-        inverse_stage::<3, RADIX>(prime, lift, x, factors, end(3));
-    }
 }
 
 /// One inverse stage of RADIX / 2 butterflies.
@@ -252,29 +244,29 @@ fn inverse_stage<const STAGE: usize, const RADIX: usize>(
     }
 }
 
-/// The first six inverse stages of every block of 64 in `values`.
+/// The first six inverse stages of every block of 64 of `source`, if it is given, else of the values.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn inverse_blocks<const PERIOD: usize, const END: u8>(
     modulus: &Modulus,
     direction: Direction<'_>,
     node: usize,
     values: &mut [u64],
+    source: Option<&[u64]>,
     ends: &[ShoupFactor; 2],
 ) {
     let (prime, lift) = prime_and_lift(modulus);
+    let sources = source.map(|source| rows(source).as_chunks::<LANES>().0);
     let first_block = node * (values.len() / BLOCK);
     for (i, block) in rows_mut(values).as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let node = first_block + i;
-        let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(&block[r]));
+        let before = sources.map_or(&*block, |sources| &sources[i]);
+        let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(&before[r]));
         let factors = lane_factors(&prime, direction, node);
-        if PERIOD >= BLOCK_STAGES {
-            inverse_stages::<3, LANES, PERIOD, KEEP>(&prime, lift, &mut x, &factors);
-        } else {
-            inverse_stages::<3, LANES, PERIOD, REDUCE>(&prime, lift, &mut x, &factors);
-        }
+        let end = if PERIOD >= BLOCK_STAGES { KEEP } else { REDUCE };
+        inverse_stages!(3, LANES, PERIOD, end, &prime, lift, &mut x, &factors);
         transpose(&mut x);
         let factors = with_ends::<LANES, END>(node_factors::<3, LANES>(direction, node), ends);
-        inverse_stages::<3, LANES, PERIOD, END>(&prime, lift, &mut x, &factors);
+        inverse_stages!(3, LANES, PERIOD, END, &prime, lift, &mut x, &factors);
         for (row, x) in block.iter_mut().zip(x) {
             store(row, x);
         }

@@ -17,7 +17,7 @@ mod start;
 
 use std::arch::x86_64::_mm512_setzero_si512;
 
-pub(super) use forward::{forward_leaf, forward_middle, forward_top};
+pub(super) use forward::{forward_leaf, forward_middle, forward_top, lazy_bound};
 pub(super) use inverse::{inverse, inverse_interleaved};
 pub(super) use start::{start_lifted, start_sums};
 
