@@ -133,6 +133,7 @@ impl<'a> Digits<'a> {
         position: usize,
         raised: &mut [Vec<&mut [u64]>],
         width: usize,
+        lazily: bool,
         with: &[&[u64]],
         consume: impl FnMut(&mut [&mut [u64]], Range<usize>),
     ) {
@@ -140,7 +141,7 @@ impl<'a> Digits<'a> {
         let others = raised.iter_mut().enumerate().filter(|&(d, _)| !self.is_own(d, limb));
         let mut others: Vec<&mut [u64]> = others.map(|(_, raised)| &mut *raised[position]).collect();
         ring.table(ring.prime_index(self.basis, limb))
-            .finish_forward(&mut others, width, false, with, consume);
+            .finish_forward(&mut others, width, lazily, with, consume);
     }
 }
 
@@ -159,7 +160,7 @@ impl RingContext {
             let mut raised = columns_of(outs.into_iter().map(Vec::into_iter));
             digits.start(&sources, &limbs, &mut raised);
             for (position, &limb) in limbs.iter().enumerate() {
-                digits.finish(limb, position, &mut raised, self.n(), &[], |_, _| {});
+                digits.finish(limb, position, &mut raised, self.n(), false, &[], |_, _| {});
                 for (d, raised) in raised.iter_mut().enumerate() {
                     if digits.is_own(d, limb) {
                         digits.write_own(limb, raised[position]);
@@ -241,7 +242,8 @@ impl RingContext {
                 let width = KeyProducts::least_columns(self, &key[..digit_count]);
                 let key_limbs = key[..digit_count].iter().flat_map(|digit| digit.limbs_to_fetch(prime));
                 let key_limbs: Vec<&[u64]> = key_limbs.collect();
-                digits.finish(limb, position, &mut raised, width, &key_limbs, |raised, columns| {
+                let lazily = self.table(prime).lazy_bound().is_some();
+                digits.finish(limb, position, &mut raised, width, lazily, &key_limbs, |raised, columns| {
                     let mut raised = raised.iter().map(|raised| &**raised);
                     let digit = |d: usize| match digits.is_own(d, limb) {
                         true => own,

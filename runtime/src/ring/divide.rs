@@ -125,12 +125,14 @@ impl RingContext {
                 let weight = m.shoup(m.mul(self.special_modulus(basis.p_limbs, limb), inverse.value));
                 let (x, addend) = (x.limb(limb), addend.map(|addend| addend.limb_of_prime(limb)));
                 let with: Vec<&[u64]> = std::iter::once(x).chain(addend).collect();
-                table.finish_forward(&mut [&mut **out], table.leaf(), false, &with, |out, place| {
+                let bound = table.lazy_bound();
+                let (lazily, bound) = (bound.is_some(), bound.unwrap_or(m.value()));
+                table.finish_forward(&mut [&mut **out], table.leaf(), lazily, &with, |out, place| {
                     let (values, x) = (&mut out[0][place.clone()], &x[place.clone()]);
                     match addend.map(|addend| &addend[place]) {
-                        None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, x, inverse),
+                        None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, bound, x, inverse),
                         Some(a) => {
-                            kernels::sub_from_then_mul_add_shoup(self.backend(), m, values, x, inverse, a, weight)
+                            kernels::sub_from_then_mul_add_shoup(self.backend(), m, values, bound, x, inverse, a, weight)
                         }
                     }
                 });

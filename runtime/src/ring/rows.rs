@@ -8,8 +8,8 @@ use rayon::prelude::*;
 use super::modulus::ShoupFactor;
 use super::{Ahead, AlignedBuffer, BaseConverter, RingContext, kernels};
 
-/// Vectors of all sources read at a time for several targets: a small part of the second-level cache.
-const SOURCE_VECTORS: usize = 768;
+/// Vectors of all sources read at a time for several targets: what the first-level cache holds beside the targets.
+const SOURCE_VECTORS: usize = 384;
 /// Columns ahead of a single target for which the sources are asked for.
 const COLUMNS_AHEAD: usize = 4;
 /// Columns of one parallel task of the rounding.

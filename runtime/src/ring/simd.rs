@@ -92,6 +92,14 @@ pub(super) fn prefetch(row: &Row) {
     unsafe { _mm_prefetch::<_MM_HINT_T1>(row.as_ptr().cast()) }
 }
 
+/// Asks for a row to be brought to the first-level cache, to be written.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn prefetch_to_write(row: &Row) {
+    // SAFETY: a hint on an address; it changes no memory, register or flag. All processors with these vectors have it.
+    unsafe { std::arch::asm!("prefetchw [{}]", in(reg) row.as_ptr(), options(nostack, preserves_flags, readonly)) }
+}
+
 /// A limb as rows; its length is a multiple of eight.
 #[inline]
 pub(super) fn rows(values: &[u64]) -> &[Row] {

@@ -128,10 +128,10 @@ pub(super) fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFac
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor) {
-    let (prime, w, zero) = (Prime::new(m), factor(w), _mm512_setzero_si512());
+pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], bound: u64, x: &[u64], w: ShoupFactor) {
+    let (prime, bound, w, zero) = (Prime::new(m), splat(bound), factor(w), _mm512_setzero_si512());
     for (y, x) in rows_mut(y).iter_mut().zip(rows(x)) {
-        let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), load(y)), prime.q);
+        let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), load(y)), bound);
         store(y, prime.canonical(prime.mul_add_lazy_2q(zero, difference, w)));
     }
 }
@@ -140,24 +140,51 @@ pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: 
 pub(super) fn sub_from_then_mul_add_shoup(
     m: &Modulus,
     y: &mut [u64],
+    bound: u64,
     x: &[u64],
     w: ShoupFactor,
     a: &[u64],
     v: ShoupFactor,
 ) {
-    let (prime, w, v, zero) = (Prime::new(m), factor(w), factor(v), _mm512_setzero_si512());
+    let (prime, bound, zero) = (Prime::new(m), splat(bound), _mm512_setzero_si512());
+    let (w, v) = (factor(w), factor(v));
     for ((y, x), a) in rows_mut(y).iter_mut().zip(rows(x)).zip(rows(a)) {
-        let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), load(y)), prime.q);
+        let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), load(y)), bound);
         let product = prime.mul_add_lazy_2q(zero, difference, w);
         store(y, prime.canonical_from_4q(prime.mul_add_lazy_2q(product, load(a), v)));
     }
+}
+
+/// The rows of one block: columns of its source become registers, each is permuted and put in its place, and the square is turned
+/// back. A gather of eight words costs more than the seven shuffles a row of this. A macro, since a function of this size is not put
+/// in line, and the registers would go through memory.
+macro_rules! permuted_block {
+    ($sources:expr, $step:expr) => {{
+        let (sources, step): (&[[Row; LANES]], &BlockMove) = ($sources, $step);
+        let shifts = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 18, 21);
+        let source = &sources[step.block as usize];
+        let mut columns: [__m512i; LANES] = std::array::from_fn(|r| load(&source[r]));
+        transpose(&mut columns);
+        let mut turned = [[0; LANES]; LANES];
+        for (row, &column) in turned.iter_mut().zip(&columns) {
+            store(row, column);
+        }
+        let mut moved: [__m512i; LANES] = std::array::from_fn(|b| {
+            let column = step.columns[b];
+            // the permutation reads three bits a lane and ignores those above
+            let lanes = _mm512_srlv_epi64(splat(u64::from(column)), shifts);
+            _mm512_permutexvar_epi64(lanes, load(&turned[(column >> 24) as usize]))
+        });
+        transpose(&mut moved);
+        moved
+    }};
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
     let sources = rows(x).as_chunks::<LANES>().0;
     for (out, step) in rows_mut(out).as_chunks_mut::<LANES>().0.iter_mut().zip(table.blocks()) {
-        for (row, x) in out.iter_mut().zip(permuted_block(sources, step)) {
+        for (row, x) in out.iter_mut().zip(permuted_block!(sources, step)) {
             store(row, x);
         }
     }
@@ -167,33 +194,10 @@ pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
 pub(super) fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable) {
     let (prime, sources) = (Prime::new(m), rows(x).as_chunks::<LANES>().0);
     for (acc, step) in rows_mut(acc).as_chunks_mut::<LANES>().0.iter_mut().zip(table.blocks()) {
-        for (row, x) in acc.iter_mut().zip(permuted_block(sources, step)) {
+        for (row, x) in acc.iter_mut().zip(permuted_block!(sources, step)) {
             store(row, subtract_if_above(_mm512_add_epi64(load(row), x), prime.q));
         }
     }
-}
-
-/// The rows of one block: columns of its source become registers, each is permuted and put in its place, and the square is turned
-/// back. A gather of eight words costs more than the seven shuffles a row of this.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn permuted_block(sources: &[[Row; LANES]], step: &BlockMove) -> [__m512i; LANES] {
-    let shifts = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 18, 21);
-    let source = &sources[step.block as usize];
-    let mut columns: [__m512i; LANES] = std::array::from_fn(|r| load(&source[r]));
-    transpose(&mut columns);
-    let mut turned = [[0; LANES]; LANES];
-    for (row, &column) in turned.iter_mut().zip(&columns) {
-        store(row, column);
-    }
-    let mut moved: [__m512i; LANES] = std::array::from_fn(|b| {
-        let column = step.columns[b];
-        // the permutation reads three bits a lane and ignores those above
-        let lanes = _mm512_srlv_epi64(splat(u64::from(column)), shifts);
-        _mm512_permutexvar_epi64(lanes, load(&turned[(column >> 24) as usize]))
-    });
-    transpose(&mut moved);
-    moved
 }
 
 /// A limb by tiles.

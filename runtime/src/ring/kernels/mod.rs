@@ -52,15 +52,25 @@ kernels! {
     fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor);
     /// Ensures: `acc[i] = acc[i] + x[i] * w (mod q)`.
     fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFactor);
-    /// Ensures: `y[i] = (x[i] - y[i]) * w (mod q)`.
-    fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor);
-    /// Ensures: `y[i] = (x[i] - y[i]) * w + a[i] * v (mod q)`.
-    fn sub_from_then_mul_add_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor, a: &[u64], v: ShoupFactor);
+    /// Requires: the low 52 bits of y below `bound`, a multiple of q with `bound + q <= 2^52`.
+    /// Ensures:  `y[i] = (x[i] - y[i]) * w (mod q)`.
+    fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], bound: u64, x: &[u64], w: ShoupFactor);
+    /// Requires: the low 52 bits of y below `bound`, a multiple of q with `bound + q <= 2^52`.
+    /// Ensures:  `y[i] = (x[i] - y[i]) * w + a[i] * v (mod q)`.
+    fn sub_from_then_mul_add_shoup(
+        m: &Modulus,
+        y: &mut [u64],
+        bound: u64,
+        x: &[u64],
+        w: ShoupFactor,
+        a: &[u64],
+        v: ShoupFactor,
+    );
     /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
     fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable);
     /// Ensures: `acc[i] = acc[i] + x[source[i]] (mod q)` for the table's permutation.
     fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable);
-    /// Requires: columns in whole blocks of 64.
+    /// Requires: columns in whole blocks of 64. Of x only the low 52 bits count; unless all is in [0, q), 6q < 2^52.
     /// Ensures:  `out[o][i] = before + sum_d x[d][i] * y[d][o][i] (mod q)` for i in `columns`, where before is 0 if it `starts`,
     ///           else `out[o][i]`.
     fn inner_products[OUTS](

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::ConversionSource;
-use crate::ring::modulus::{Modulus, ShoupFactor};
+use crate::ring::modulus::{MASK52, Modulus, ShoupFactor};
 use crate::ring::{AutomorphismTable, CompactLimb};
 
 pub(super) fn add(m: &Modulus, x: &mut [u64], y: &[u64]) {
@@ -48,22 +48,23 @@ pub(super) fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFac
     }
 }
 
-pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], x: &[u64], w: ShoupFactor) {
+pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], bound: u64, x: &[u64], w: ShoupFactor) {
     for (y, &x) in y.iter_mut().zip(x) {
-        *y = m.mul_shoup(x + m.value() - *y, w);
+        *y = m.mul_shoup(x + bound - (*y & MASK52), w);
     }
 }
 
 pub(super) fn sub_from_then_mul_add_shoup(
     m: &Modulus,
     y: &mut [u64],
+    bound: u64,
     x: &[u64],
     w: ShoupFactor,
     a: &[u64],
     v: ShoupFactor,
 ) {
     for ((y, &x), &a) in y.iter_mut().zip(x).zip(a) {
-        *y = m.add(m.mul_shoup(x + m.value() - *y, w), m.mul_shoup(a, v));
+        *y = m.add(m.mul_shoup(x + bound - (*y & MASK52), w), m.mul_shoup(a, v));
     }
 }
 
@@ -94,7 +95,7 @@ pub(super) fn inner_products<const OUTS: usize>(
             let products = x
                 .iter()
                 .zip(y)
-                .map(|(x, y)| u128::from(x.word(i)) * u128::from(y[o][i]));
+                .map(|(x, y)| u128::from(x.word(i) & MASK52) * u128::from(y[o][i]));
             out[i] = m.reduce_wide(before + products.sum::<u128>());
         }
     }

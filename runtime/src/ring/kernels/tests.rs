@@ -73,10 +73,10 @@ fn pointwise_kernels_match_wide_arithmetic() {
         );
         let added = apply(&|out| add_mul_shoup(family, m, out, &y, m.shoup(w)));
         check("add_mul_shoup", &added, &|x, y, _| x + y * wide(w));
-        let scaled = apply(&|out| sub_from_then_mul_shoup(family, m, out, &y, m.shoup(w)));
+        let scaled = apply(&|out| sub_from_then_mul_shoup(family, m, out, q, &y, m.shoup(w)));
         check("sub_from_then_mul_shoup", &scaled, &|x, y, _| (y + q - x) * wide(w));
         let (w, v) = (m.shoup(w), m.shoup(y[9]));
-        let finished = apply(&|out| sub_from_then_mul_add_shoup(family, m, out, &y, w, &z, v));
+        let finished = apply(&|out| sub_from_then_mul_add_shoup(family, m, out, q, &y, w, &z, v));
         check("sub_from_then_mul_add_shoup", &finished, &|x, y, z| {
             (y + q - x) * wide(w.value) + z * wide(v.value)
         });

@@ -141,8 +141,9 @@ impl NttTable {
         }
     }
 
-    /// The rest of [`Self::forward`] on leaf number `leaf`, counted over all parts. Meanwhile `soon` is brought closer.
-    fn forward_leaf(&self, leaf: usize, values: &mut [u64], lazily: bool, soon: &[&[u64]]) {
+    /// The rest of [`Self::forward`] on leaf number `leaf`, counted over all parts. Meanwhile `soon` is brought closer: limbs of the
+    /// length of the leaf, and perhaps one more.
+    fn forward_leaf(&self, leaf: usize, values: &mut [u64], lazily: bool, soon: (&[&[u64]], &[u64])) {
         match &self.twiddles {
             Twiddles::Portable(twiddles) => portable::forward(&self.modulus, twiddles, values),
             #[cfg(target_arch = "x86_64")]
@@ -185,9 +186,12 @@ impl NttTable {
             let end = start + leaf;
             let mut shares = with.chunks(share);
             for limb in limbs.iter_mut() {
+                let (values, rest) = limb[start..].split_at_mut(leaf);
                 soon.clear();
                 soon.extend(shares.next().unwrap_or_default().iter().map(|other| &other[start..end]));
-                self.forward_leaf(start / leaf, &mut limb[start..end], lazily, &soon);
+                // the same leaf of the next part, whose second pass would wait for it
+                let next = rest.get(part - leaf..part).unwrap_or_default();
+                self.forward_leaf(start / leaf, values, lazily, (&soon, next));
             }
             if end.is_multiple_of(width) {
                 consume(limbs, end - width..end);

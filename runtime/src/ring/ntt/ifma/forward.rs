@@ -70,24 +70,25 @@ pub(in crate::ring::ntt) fn forward_middle(modulus: &Modulus, twiddles: &Twiddle
 }
 
 /// Requires: leaf `leaf` as [`forward_middle`] leaves it.
-/// Ensures:  values in [0, q), in evaluation order, or if `lazily` as [`lazy_bound`] says; `soon`, of the length of the leaf each, on
-///           the way to the second-level cache.
+/// Ensures:  values in [0, q), in evaluation order, or if `lazily` as [`lazy_bound`] says; `soon`, of the length of the leaf each
+///           (the last may be empty), on the way to the second-level cache.
 pub(in crate::ring::ntt) fn forward_leaf(
     modulus: &Modulus,
     twiddles: &Twiddles,
     leaf: usize,
     values: &mut [u64],
     lazily: bool,
-    soon: &[&[u64]],
+    (others, next): (&[&[u64]], &[u64]),
 ) {
     let middle = twiddles.log_leaves_per_part();
     let log_leaves = twiddles.log_parts() + middle;
     let done = usize::from(!twiddles.passes.is_empty()) + usize::from(middle > 0);
     let (rest, node) = (&twiddles.passes[done..], (1 << log_leaves) + leaf);
     let (period, forward) = (forward_period(modulus, values.len() << log_leaves), twiddles.forward());
+    let soon = Soon { others, next, start: 0 };
     // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
     unsafe {
-        by_period!(period, forward_node, (modulus, forward, rest, node, values, lazily, (soon, 0)));
+        by_period!(period, forward_node, (modulus, forward, rest, node, values, lazily, soon));
     }
 }
 
@@ -124,7 +125,13 @@ pub(in crate::ring::ntt) fn lazy_bound(modulus: &Modulus, n: usize) -> Option<u6
 }
 
 /// What is read soon, and from where on.
-type Soon<'a> = (&'a [&'a [u64]], usize);
+#[derive(Clone, Copy)]
+struct Soon<'a> {
+    others: &'a [&'a [u64]],
+    /// One more, or nothing.
+    next: &'a [u64],
+    start: usize,
+}
 
 /// The subtree below `node` (numbered from 1 at the root, children 2i and 2i + 1), all its passes.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
@@ -135,18 +142,21 @@ fn forward_node<const PERIOD: usize>(
     node: usize,
     values: &mut [u64],
     lazily: bool,
-    (soon, start): Soon,
+    soon: Soon,
 ) {
     let Some((&stages, rest)) = passes.split_first() else {
-        return forward_blocks::<PERIOD>(modulus, direction, node, values, lazily, (soon, start));
+        return forward_blocks::<PERIOD>(modulus, direction, node, values, lazily, soon);
     };
     forward_any_pass::<PERIOD>(modulus, direction, stages, node, values);
     if rest.is_empty() {
-        return forward_blocks::<PERIOD>(modulus, direction, node, values, lazily, (soon, start));
+        return forward_blocks::<PERIOD>(modulus, direction, node, values, lazily, soon);
     }
     let child_len = values.len() >> stages;
     for (i, child) in values.chunks_exact_mut(child_len).enumerate() {
-        let soon = (soon, start + i * child_len);
+        let soon = Soon {
+            start: soon.start + i * child_len,
+            ..soon
+        };
         forward_node::<PERIOD>(modulus, direction, rest, (node << stages) + i, child, lazily, soon);
     }
 }
@@ -216,15 +226,19 @@ fn forward_blocks<const PERIOD: usize>(
     node: usize,
     values: &mut [u64],
     lazily: bool,
-    (soon, start): Soon,
+    soon: Soon,
 ) {
     let prime = Prime::new(modulus);
     // the blocks below `node` are consecutive nodes of the stage with n / 64 nodes
     let first_block = node * (values.len() / BLOCK);
     for (i, block) in rows_mut(values).as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let node = first_block + i;
-        for stream in soon {
-            rows(&stream[start + i * BLOCK..][..BLOCK]).iter().for_each(prefetch);
+        let place = soon.start + i * BLOCK..soon.start + (i + 1) * BLOCK;
+        for other in soon.others {
+            rows(&other[place.clone()]).iter().for_each(prefetch);
+        }
+        if let Some(next) = soon.next.get(place) {
+            rows(next).iter().for_each(prefetch);
         }
         let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(&block[r]));
         let factors = node_factors::<3, LANES>(direction, node);

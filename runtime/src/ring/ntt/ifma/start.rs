@@ -20,7 +20,7 @@ use super::{Twiddles, node_factors};
 use crate::ring::modulus::{Modulus, ShoupFactor};
 use crate::ring::ntt::Ahead;
 use crate::ring::simd::{
-    Prime, Row, SUMMED_PRODUCTS, factor, load, madd_high, madd_low, prefetch, rows, rows_mut, splat, store,
+    Prime, Row, SUMMED_PRODUCTS, factor, load, madd_high, madd_low, prefetch, prefetch_to_write, rows, rows_mut, splat, store,
 };
 
 /// A row of interleaved coefficients by columns.
@@ -138,6 +138,9 @@ fn ask_ahead<const RADIX: usize>(row: &[[Row; RADIX]], column: usize, ahead: &Ah
     }
 }
 
+/// Columns ahead for which the target is asked for: it comes from memory, and stores that wait for it fill their queue.
+const COLUMNS_AHEAD: usize = 4;
+
 /// The pass on one column of values below 2^52, and its way to memory. A transform without passes has its values brought to [0, 2q)
 /// instead.
 macro_rules! finish_column {
@@ -150,7 +153,11 @@ macro_rules! finish_column {
         }
         let stride = out.len() / RADIX;
         for (r, x) in x.into_iter().enumerate() {
-            store(&mut out[r * stride + $column], x);
+            let place = r * stride + $column;
+            if let Some(later) = out.get(place + COLUMNS_AHEAD) {
+                prefetch_to_write(later);
+            }
+            store(&mut out[place], x);
         }
     }};
 }
