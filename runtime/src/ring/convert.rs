@@ -52,7 +52,10 @@ impl BaseConverter {
         let target = |t: &Modulus| {
             let product = product_except(None, t);
             let punctured = (0..sources.len()).map(|i| product_except(Some(i), t));
-            let weights = punctured.chain([t.neg(product)]).map(|weight| t.shoup(weight)).collect();
+            let weights = punctured
+                .chain([t.neg(product)])
+                .map(|weight| t.shoup(weight))
+                .collect();
             let product_inverse = if product == 0 {
                 ShoupFactor::default()
             } else {

@@ -129,8 +129,7 @@ impl<'a> Digits<'a> {
     /// digits but those whose own it is, `width` words or more at a time, with their place.
     fn finish(
         &self,
-        limb: usize,
-        position: usize,
+        (limb, position): (usize, usize),
         raised: &mut [Vec<&mut [u64]>],
         width: usize,
         lazily: bool,
@@ -160,7 +159,7 @@ impl RingContext {
             let mut raised = columns_of(outs.into_iter().map(Vec::into_iter));
             digits.start(&sources, &limbs, &mut raised);
             for (position, &limb) in limbs.iter().enumerate() {
-                digits.finish(limb, position, &mut raised, self.n(), false, &[], |_, _| {});
+                digits.finish((limb, position), &mut raised, self.n(), false, &[], |_, _| {});
                 for (d, raised) in raised.iter_mut().enumerate() {
                     if digits.is_own(d, limb) {
                         digits.write_own(limb, raised[position]);
@@ -243,19 +242,26 @@ impl RingContext {
                 let key_limbs = key[..digit_count].iter().flat_map(|digit| digit.limbs_to_fetch(prime));
                 let key_limbs: Vec<&[u64]> = key_limbs.collect();
                 let lazily = self.table(prime).lazy_bound().is_some();
-                digits.finish(limb, position, &mut raised, width, lazily, &key_limbs, |raised, columns| {
-                    let mut raised = raised.iter().map(|raised| &**raised);
-                    let digit = |d: usize| match digits.is_own(d, limb) {
-                        true => own,
-                        false => raised.next(),
-                    };
-                    let digit_values: Vec<&[u64]> = (0..digit_count).filter_map(digit).collect();
-                    let sums: [&mut [u64]; 2] = match &mut sums {
-                        Some(sums) => sums.each_mut().map(|sum| &mut **sum),
-                        None => outs.each_mut().map(|out| &mut **out),
-                    };
-                    products.write(prime, &digit_values, key, columns, sums);
-                });
+                digits.finish(
+                    (limb, position),
+                    &mut raised,
+                    width,
+                    lazily,
+                    &key_limbs,
+                    |raised, columns| {
+                        let mut raised = raised.iter().map(|raised| &**raised);
+                        let digit = |d: usize| match digits.is_own(d, limb) {
+                            true => own,
+                            false => raised.next(),
+                        };
+                        let digit_values: Vec<&[u64]> = (0..digit_count).filter_map(digit).collect();
+                        let sums: [&mut [u64]; 2] = match &mut sums {
+                            Some(sums) => sums.each_mut().map(|sum| &mut **sum),
+                            None => outs.each_mut().map(|out| &mut **out),
+                        };
+                        products.write(prime, &digit_values, key, columns, sums);
+                    },
+                );
                 if let Some((turn, sums)) = turn.zip(sums) {
                     let sums = sums.each_mut().map(|sum| &mut **sum);
                     let outs = outs.each_mut().map(|out| &mut **out);

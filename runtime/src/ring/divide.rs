@@ -131,9 +131,15 @@ impl RingContext {
                     let (values, x) = (&mut out[0][place.clone()], &x[place.clone()]);
                     match addend.map(|addend| &addend[place]) {
                         None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, bound, x, inverse),
-                        Some(a) => {
-                            kernels::sub_from_then_mul_add_shoup(self.backend(), m, values, bound, x, inverse, a, weight)
-                        }
+                        Some(a) => kernels::sub_from_then_mul_add_shoup(
+                            self.backend(),
+                            m,
+                            values,
+                            bound,
+                            x,
+                            inverse,
+                            (a, weight),
+                        ),
                     }
                 });
                 done(position, out);

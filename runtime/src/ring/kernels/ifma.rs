@@ -143,8 +143,7 @@ pub(super) fn sub_from_then_mul_add_shoup(
     bound: u64,
     x: &[u64],
     w: ShoupFactor,
-    a: &[u64],
-    v: ShoupFactor,
+    (a, v): (&[u64], ShoupFactor),
 ) {
     let (prime, bound, zero) = (Prime::new(m), splat(bound), _mm512_setzero_si512());
     let (w, v) = (factor(w), factor(v));

@@ -56,15 +56,14 @@ kernels! {
     /// Ensures:  `y[i] = (x[i] - y[i]) * w (mod q)`.
     fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], bound: u64, x: &[u64], w: ShoupFactor);
     /// Requires: the low 52 bits of y below `bound`, a multiple of q with `bound + q <= 2^52`.
-    /// Ensures:  `y[i] = (x[i] - y[i]) * w + a[i] * v (mod q)`.
+    /// Ensures:  `y[i] = (x[i] - y[i]) * w + a[i] * v (mod q)`, with a and v the `addend`.
     fn sub_from_then_mul_add_shoup(
         m: &Modulus,
         y: &mut [u64],
         bound: u64,
         x: &[u64],
         w: ShoupFactor,
-        a: &[u64],
-        v: ShoupFactor,
+        addend: (&[u64], ShoupFactor),
     );
     /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
     fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable);

@@ -60,8 +60,7 @@ pub(super) fn sub_from_then_mul_add_shoup(
     bound: u64,
     x: &[u64],
     w: ShoupFactor,
-    a: &[u64],
-    v: ShoupFactor,
+    (a, v): (&[u64], ShoupFactor),
 ) {
     for ((y, &x), &a) in y.iter_mut().zip(x).zip(a) {
         *y = m.add(m.mul_shoup(x + bound - (*y & MASK52), w), m.mul_shoup(a, v));

@@ -1,6 +1,7 @@
 //! Both kernel families against 128-bit arithmetic, on the edges of every range and on random values.
 
 use super::*;
+use crate::ring::modulus::MASK52;
 use crate::ring::{evaluation_exponents, find_ntt_primes};
 
 const N: usize = 128;
@@ -73,13 +74,26 @@ fn pointwise_kernels_match_wide_arithmetic() {
         );
         let added = apply(&|out| add_mul_shoup(family, m, out, &y, m.shoup(w)));
         check("add_mul_shoup", &added, &|x, y, _| x + y * wide(w));
-        let scaled = apply(&|out| sub_from_then_mul_shoup(family, m, out, q, &y, m.shoup(w)));
+        let scaled = apply(&|out| sub_from_then_mul_shoup(family, m, out, m.value(), &y, m.shoup(w)));
         check("sub_from_then_mul_shoup", &scaled, &|x, y, _| (y + q - x) * wide(w));
         let (w, v) = (m.shoup(w), m.shoup(y[9]));
-        let finished = apply(&|out| sub_from_then_mul_add_shoup(family, m, out, q, &y, w, &z, v));
+        let finished = apply(&|out| sub_from_then_mul_add_shoup(family, m, out, m.value(), &y, w, (&z, v)));
         check("sub_from_then_mul_add_shoup", &finished, &|x, y, z| {
             (y + q - x) * wide(w.value) + z * wide(v.value)
         });
+        // the largest lazy values: what is above bit 52 does not count
+        let bound = (MASK52 / m.value() - 1) * m.value();
+        let lazy = |value: u64| vec![(7 << 52) + value; N];
+        for value in [0, 1, bound - m.value(), bound - 1] {
+            let (mut scaled, mut finished) = (lazy(value), lazy(value));
+            sub_from_then_mul_shoup(family, m, &mut scaled, bound, &y, w);
+            sub_from_then_mul_add_shoup(family, m, &mut finished, bound, &y, w, (&z, v));
+            for i in 0..N {
+                let product = (wide(y[i]) + wide(bound) - wide(value)) * wide(w.value);
+                assert_eq!(wide(scaled[i]), product % q, "{family:?}, q = {q}, {value}");
+                assert_eq!(wide(finished[i]), (product + wide(z[i]) * wide(v.value)) % q);
+            }
+        }
     });
 }
 
@@ -117,6 +131,28 @@ fn sums_of_products_match_wide_arithmetic() {
                     assert_eq!(weighted[i], sum(&|d| weights[d]), "{family:?}, q = {q}, {terms} terms");
                 }
             }
+        }
+    });
+}
+
+#[test]
+fn sums_of_products_take_lazy_factors() {
+    for_each_modulus_and_family(|family, m| {
+        let q = m.value();
+        if 6 * q > 1 << 52 {
+            return;
+        }
+        for terms in [1, 5, 6, 29] {
+            let (x, y) = (vec![u64::MAX; N], vec![q - 1; N]);
+            let y = y.as_slice();
+            let factors = vec![CompactLimb::dense(&x); terms];
+            let mut sum = vec![0; N];
+            inner_products(family, m, [&mut sum], &factors, &vec![[y]; terms], 0..N, true);
+            let expected = terms as u128 * wide(MASK52) % wide(q) * wide(q - 1) % wide(q);
+            assert!(
+                sum.iter().all(|&found| wide(found) == expected),
+                "{family:?}, q = {q}, {terms} terms"
+            );
         }
     });
 }

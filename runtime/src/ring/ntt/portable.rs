@@ -37,7 +37,13 @@ impl Twiddles {
 
 /// Ensures: `out[i] = sum_k rows[k][i] * weights[k] (mod q)`, in [0, q), for i in `words`.
 /// Why:     up to 2^20 products below 2^100 stay below 2^120; [`Modulus::reduce_wide`] takes any u128.
-pub(super) fn weighted_sum(modulus: &Modulus, rows: &[&[u64]], weights: &[ShoupFactor], out: &mut [u64], words: Range<usize>) {
+pub(super) fn weighted_sum(
+    modulus: &Modulus,
+    rows: &[&[u64]],
+    weights: &[ShoupFactor],
+    out: &mut [u64],
+    words: Range<usize>,
+) {
     for i in words {
         let terms = rows.iter().zip(weights);
         let sum = terms

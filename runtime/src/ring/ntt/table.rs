@@ -152,7 +152,7 @@ impl NttTable {
     }
 
     /// If transforms may be finished lazily: a multiple m of q, so that the low 52 bits of a word are those of a value below m, which
-    /// is the evaluation modulo q, and m + q is at most 2^52. Otherwise the last reduction would be too little.
+    /// is the evaluation modulo q, and m + q and 6q are at most 2^52.
     pub(crate) fn lazy_bound(&self) -> Option<u64> {
         match &self.twiddles {
             Twiddles::Portable(_) => None,
@@ -258,7 +258,8 @@ fn words_of(columns: Range<usize>) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::{evaluation_exponents, find_ntt_primes};
+    use crate::ring::modulus::MASK52;
+    use crate::ring::{evaluation_exponents, find_ntt_primes, nearest_prime};
     use proptest::prelude::*;
 
     fn random_values(q: u64, n: usize, seed: u64) -> Vec<u64> {
@@ -270,6 +271,16 @@ mod tests {
             (*s >> 11) % q
         };
         (0..n).map(|_| step(&mut state)).collect()
+    }
+
+    /// A prime for each reduction period of the vector kernels.
+    fn primes_of_all_periods(log_n: u32) -> Vec<u64> {
+        let smallest = f64::from(log_n + 8).max(20.0);
+        let bits = [
+            smallest, 40.0, 45.0, 46.0, 47.0, 48.0, 48.3, 48.6, 49.0, 49.3, 49.6, 50.0,
+        ];
+        let prime = |bits: f64| nearest_prime(bits.exp2() - 1.0, log_n + 1, &[]).unwrap();
+        bits.into_iter().map(prime).collect()
     }
 
     #[test]
@@ -292,16 +303,14 @@ mod tests {
     #[test]
     fn kernel_families_agree_on_random_and_extreme_values() {
         for log_n in 6..=17 {
-            // one prime for each reduction period of the vector kernels
-            for bits in [(log_n + 2).max(20), 40, 45, 46, 47, 48, 49, 50] {
-                let q = find_ntt_primes(log_n + 1, bits, 1, &[]).unwrap()[0];
+            for (seed, q) in (0..).zip(primes_of_all_periods(log_n)) {
                 let portable = NttTable::new(log_n, q, Backend::Portable).unwrap();
                 let detected = NttTable::new(log_n, q, Backend::detect()).unwrap();
                 let n = portable.n();
                 let alternating = (0..n).map(|i| if i % 2 == 0 { q - 1 } else { 0 }).collect();
                 let mut impulse = vec![0; n];
                 impulse[n - 1] = q - 1;
-                let random = random_values(q, n, u64::from(bits));
+                let random = random_values(q, n, seed);
                 for input in [vec![0; n], vec![1; n], vec![q - 1; n], alternating, impulse, random] {
                     let (mut expected, mut found) = (input.clone(), input.clone());
                     portable.forward(&mut expected);
@@ -322,20 +331,38 @@ mod tests {
     #[test]
     fn interleaved_transforms_undo_each_other_and_convert() {
         for log_n in 6..=17 {
-            for bits in [(log_n + 8).max(20), 40, 48, 49, 50] {
-                let primes = find_ntt_primes(log_n + 1, bits, 2, &[]).unwrap();
+            for q in primes_of_all_periods(log_n) {
+                let primes = [q, nearest_prime(q as f64, log_n + 1, &[q]).unwrap()];
                 let tables = |backend| [primes[0], primes[1]].map(|q| NttTable::new(log_n, q, backend).unwrap());
                 let ([table, other], n) = (tables(Backend::detect()), 1 << log_n);
-                let (m, q) = (table.modulus(), primes[0]);
+                let m = table.modulus();
                 let whole = 0..table.columns();
+                // lazily where that is possible, and not
                 let finish = |mut values: Vec<u64>| {
+                    let mut lazy = values.clone();
                     table.finish_forward(&mut [&mut values], n, false, &[], |_, _| {});
+                    if let Some(bound) = table.lazy_bound() {
+                        assert!(bound % q == 0 && bound + q <= 1 << 52 && 6 * q <= 1 << 52);
+                        table.finish_forward(&mut [&mut lazy], n, true, &[], |_, _| {});
+                        lazy.iter_mut().for_each(|x| *x &= MASK52);
+                        assert!(lazy.iter().all(|&x| x < bound), "log_n {log_n}, q {q}");
+                        assert!(
+                            lazy.iter().zip(&values).all(|(x, y)| x % q == *y),
+                            "log_n {log_n}, q {q}"
+                        );
+                    }
                     values
                 };
                 let x = random_values(q, n, 1);
                 let (mut scratch, mut row, mut out) = (vec![0; n], vec![0; n], vec![0; n]);
                 table.inverse_interleaved(&x, &mut scratch, &mut row, m.shoup(5));
-                table.start_sums(&[&row], &[m.shoup(m.inv(5))], &mut out, whole.clone(), &Ahead::default());
+                table.start_sums(
+                    &[&row],
+                    &[m.shoup(m.inv(5))],
+                    &mut out,
+                    whole.clone(),
+                    &Ahead::default(),
+                );
                 assert!(finish(out.clone()) == x, "log_n {log_n}, q {q}");
                 // sums of more products than fit, at the end of their range: all coefficients are one number
                 let constant = vec![(1u64 << 50) - 1; n];
@@ -371,7 +398,12 @@ mod tests {
                 let by_family = [Backend::Portable, Backend::detect()].map(|backend| {
                     let [table, other] = tables(backend);
                     let (mut row, mut limbs) = (vec![0; n], [vec![0; n], vec![0; n]]);
-                    other.inverse_interleaved(&random_values(b, n, 2), &mut vec![0; n], &mut row, m.shoup(1));
+                    other.inverse_interleaved(
+                        &random_values(b, n, 2),
+                        &mut vec![0; n],
+                        &mut row,
+                        other.modulus().shoup(1),
+                    );
                     let [lifted, sums] = &mut limbs;
                     table.start_lifted(&row, other.modulus(), lifted, 0..table.columns());
                     table.start_sums(

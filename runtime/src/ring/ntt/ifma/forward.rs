@@ -88,7 +88,11 @@ pub(in crate::ring::ntt) fn forward_leaf(
     let soon = Soon { others, next, start: 0 };
     // SAFETY: the tables were made with an `Ifma` token, which proves that the processor has the features these functions are compiled for.
     unsafe {
-        by_period!(period, forward_node, (modulus, forward, rest, node, values, lazily, soon));
+        by_period!(
+            period,
+            forward_node,
+            (modulus, forward, rest, node, values, lazily, soon)
+        );
     }
 }
 
@@ -113,11 +117,12 @@ pub(super) fn forward_period(modulus: &Modulus, n: usize) -> u32 {
 }
 
 /// The multiple of q above the values that a lazy transform leaves, true modulo 2^52; `None` where it and q do not fit 2^52
-/// together.
+/// together, or six times q does not.
 pub(in crate::ring::ntt) fn lazy_bound(modulus: &Modulus, n: usize) -> Option<u64> {
     let budget = budget(modulus);
     let multiple = match u64::from(forward_period(modulus, n)) {
         0 => budget - 1,
+        1 => return None,
         // stages of the block kernel since the last reduction
         period => 2 + 2 * ((BLOCK_STAGES as u64 - 1) % period + 1),
     };

@@ -20,7 +20,8 @@ use super::{Twiddles, node_factors};
 use crate::ring::modulus::{Modulus, ShoupFactor};
 use crate::ring::ntt::Ahead;
 use crate::ring::simd::{
-    Prime, Row, SUMMED_PRODUCTS, factor, load, madd_high, madd_low, prefetch, prefetch_to_write, rows, rows_mut, splat, store,
+    Prime, Row, SUMMED_PRODUCTS, factor, load, madd_high, madd_low, prefetch, prefetch_to_write, rows, rows_mut, splat,
+    store,
 };
 
 /// A row of interleaved coefficients by columns.
