@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use anyhow::Context;
 use aphelion::driver::compile::{Compilation, compile};
 use aphelion::driver::data::Sample;
-use aphelion::driver::infer::{Job, infer};
+use aphelion::driver::infer::infer;
+use aphelion::driver::job::Job;
 use aphelion::driver::limits::Limits;
 use aphelion::driver::metrics::Decision;
 use aphelion::driver::model::Model;
-use aphelion::driver::simulate::{Simulated, simulate};
+use aphelion::driver::simulate::simulate;
 use aphelion::driver::{DriverError, Observer, data, ranges, roles};
 use aphelion::report::{Accuracy, Agreement, InferReport, SimulationReport};
 use aphelion_runtime::exec::write_trace;
@@ -93,30 +94,23 @@ impl Infer {
                 samples.len()
             ));
         }
-        if self.simulate {
-            let job = Simulated {
-                model: &model,
-                compilation: &compilation,
-                samples: &samples,
-                labels: labels.as_deref(),
-                calibration,
-            };
-            let simulation = simulate(&job, output)?;
-            self.write(&model, &compilation, &simulation.outputs)?;
-            return output.report(&simulation.report, simulation_text);
-        }
         let job = Job {
             model: &model,
             compilation: &compilation,
             samples: &samples,
             labels: labels.as_deref(),
             calibration,
-            limits: Limits {
-                max_memory: self.max_memory,
-                traced: self.trace.is_some(),
-            },
         };
-        let inference = infer(&job, &mut roles::random_source(self.seed)?, output)?;
+        if self.simulate {
+            let simulation = simulate(&job, output)?;
+            self.write(&model, &compilation, &simulation.outputs)?;
+            return output.report(&simulation.report, simulation_text);
+        }
+        let limits = Limits {
+            max_memory: self.max_memory,
+            traced: self.trace.is_some(),
+        };
+        let inference = infer(&job, &limits, &mut roles::random_source(self.seed)?, output)?;
         self.write(&model, &compilation, &inference.outputs)?;
         if let Some(path) = &self.trace {
             let file = File::create(path).with_context(|| path.display().to_string())?;

@@ -1,22 +1,18 @@
 //! Everything in one process: keys, encryption, evaluation, decryption, comparison with the model in the clear.
 
-use std::collections::BTreeMap;
-
-use aphelion_ir::nn::Interpreter;
 use aphelion_runtime::client::Client;
 use aphelion_runtime::exec::Profile;
 use aphelion_runtime::exec::resident::{peak_resident_bytes, resident_bytes};
 use aphelion_runtime::ring::SecretRng;
 
-use super::compile::Compilation;
 use super::data::Sample;
 use super::error::Result;
+use super::job::Job;
 use super::limits::Limits;
-use super::metrics::{Decision, accuracy, agreement, error_stats, median};
-use super::model::Model;
+use super::metrics::median;
 use super::observer::Observer;
 use super::roles::{run_name, show, timed};
-use crate::report::{Calibration, InferReport, Memory, Summary, Times};
+use crate::report::{InferReport, Memory, Summary, Times};
 
 /// Results of an encrypted inference.
 pub struct Inference {
@@ -30,39 +26,23 @@ pub struct Inference {
     pub report: InferReport,
 }
 
-/// What to infer.
-pub struct Job<'a> {
-    /// The model in the clear.
-    pub model: &'a Model,
-    /// The model compiled.
-    pub compilation: &'a Compilation,
-    /// The inputs.
-    pub samples: &'a [Sample],
-    /// One label per sample, if accuracy is wanted.
-    pub labels: Option<&'a [usize]>,
-    /// What ranges were taken from.
-    pub calibration: Calibration,
-    /// What the process may take.
-    pub limits: Limits,
-}
-
 /// Runs the job.
 ///
 /// # Errors
 /// When a sample does not fit, an instruction fails, or the clear model cannot be computed.
-pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Result<Inference> {
+pub fn infer(job: &Job<'_>, limits: &Limits, rng: &mut SecretRng, observer: &dyn Observer) -> Result<Inference> {
     let plan = &job.compilation.plan;
     let before = resident_bytes().unwrap_or(0);
     observer.stage("making keys");
     let client = Client::new(plan.client().clone())?;
-    job.limits.check_keys(plan.client(), client.params())?;
+    limits.check_keys(plan.client(), client.params())?;
     let ((secret, keys), keygen) = timed(|| {
         let secret = client.secret_key(rng);
         let keys = client.evaluation_keys(&secret, rng)?;
         Ok((secret, keys))
     })?;
     observer.stage("encoding weights");
-    let (server, encode) = timed(|| job.limits.server(plan.clone(), keys))?;
+    let (server, encode) = timed(|| limits.server(plan.clone(), keys))?;
 
     let mut times = Times {
         compile: job.compilation.seconds,
@@ -82,7 +62,7 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
             ));
         }
     }
-    for (number, run) in job.samples.chunks(plan.client().batch).enumerate() {
+    for (number, run) in job.runs().enumerate() {
         observer.stage(&run_name(plan.client().batch, number, job.samples.len()));
         let (inputs, encrypt) = timed(|| Ok(client.encrypt(&secret, &plan.client().side_by_side(run)?, rng)?))?;
         let evaluation = server.evaluate(&inputs, &|progress| show(observer, &progress))?;
@@ -108,16 +88,7 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
     times.decrypt = median(decrypts);
 
     observer.stage("comparing with the model in the clear");
-    let clear = clear_results(job.model, job.samples)?;
-    let all = |samples: &[Sample]| samples.iter().map(|outputs| outputs.concat()).collect::<Vec<_>>();
-    let first = |samples: &[Sample]| {
-        samples
-            .iter()
-            .filter_map(|outputs| outputs.first().cloned())
-            .collect::<Vec<_>>()
-    };
-    let decision = Decision::of(&job.model.graph);
-    let (encrypted_first, clear_first) = (first(&outputs), first(&clear));
+    let comparison = job.compare(&outputs)?;
     let layers = profiles
         .last()
         .map_or(Vec::new(), |profile| profile.by_origin(plan.program()));
@@ -126,11 +97,9 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
         time_s: times,
         peak_rss_bytes: peak_resident_bytes(),
         threads: rayon::current_num_threads(),
-        error: error_stats(&all(&outputs), &all(&clear)),
-        argmax_agreement: agreement(decision, &encrypted_first, &clear_first),
-        accuracy: job
-            .labels
-            .map(|labels| accuracy(decision, labels, &clear_first, &encrypted_first)),
+        error: comparison.error,
+        argmax_agreement: comparison.argmax_agreement,
+        accuracy: comparison.accuracy,
         samples: job.samples.len(),
         evaluate_per_sample_s: profiles.iter().map(|profile| profile.wall.as_secs_f64()).sum::<f64>()
             / job.samples.len().max(1) as f64,
@@ -146,19 +115,8 @@ pub fn infer(job: &Job<'_>, rng: &mut SecretRng, observer: &dyn Observer) -> Res
     };
     Ok(Inference {
         outputs,
-        clear,
+        clear: comparison.clear,
         profiles,
         report,
     })
-}
-
-/// The model's own results.
-pub(super) fn clear_results(model: &Model, samples: &[Sample]) -> Result<Vec<Sample>> {
-    let interpreter = Interpreter::new(&model.graph)?;
-    let names: Vec<String> = model.inputs().into_iter().map(|(name, _)| name.to_string()).collect();
-    let evaluate = |sample: &Sample| {
-        let inputs: BTreeMap<String, Vec<f64>> = names.iter().cloned().zip(sample.iter().cloned()).collect();
-        Ok(interpreter.evaluate(&inputs)?)
-    };
-    samples.iter().map(evaluate).collect()
 }

@@ -8,14 +8,12 @@ use aphelion_ir::ckks::{Interpreter, Noise};
 use aphelion_runtime::ckks::params::Parameters;
 use aphelion_runtime::plan::ClientPart;
 
-use super::compile::Compilation;
 use super::data::Sample;
 use super::error::Result;
-use super::infer::clear_results;
-use super::metrics::{Decision, accuracy, agreement, error_stats};
-use super::model::Model;
+use super::job::{Job, all_outputs, first_outputs};
+use super::metrics::error_stats;
 use super::observer::Observer;
-use crate::report::{Calibration, SampleReport, SimulationReport, Summary};
+use crate::report::{SampleReport, SimulationReport, Summary};
 
 /// Runs that go side by side: more take more memory, and hardly less time for each.
 const RUNS_AT_ONCE: usize = 4;
@@ -28,25 +26,11 @@ pub struct Simulation {
     pub report: SimulationReport,
 }
 
-/// What to simulate.
-pub struct Simulated<'a> {
-    /// The model in the clear.
-    pub model: &'a Model,
-    /// The model compiled.
-    pub compilation: &'a Compilation,
-    /// The inputs.
-    pub samples: &'a [Sample],
-    /// One label per sample, if accuracy is wanted.
-    pub labels: Option<&'a [usize]>,
-    /// What ranges were taken from.
-    pub calibration: Calibration,
-}
-
 /// Runs the program with noise and without. Every run has noise of its own, the same in every simulation.
 ///
 /// # Errors
 /// When a sample does not fit, a value is too large for its modulus or a bootstrap, or the clear model cannot be computed.
-pub fn simulate(job: &Simulated<'_>, observer: &dyn Observer) -> Result<Simulation> {
+pub fn simulate(job: &Job<'_>, observer: &dyn Observer) -> Result<Simulation> {
     let (plan, program) = (&job.compilation.plan, &job.compilation.program);
     let start = Instant::now();
     let interpreter = Interpreter::new(program)?;
@@ -79,14 +63,9 @@ pub fn simulate(job: &Simulated<'_>, observer: &dyn Observer) -> Result<Simulati
     let simulate_s = start.elapsed().as_secs_f64();
 
     observer.stage("comparing with the model in the clear");
-    let clear = clear_results(job.model, job.samples)?;
-    let all = |samples: &[Sample]| samples.iter().map(|outputs| outputs.concat()).collect::<Vec<_>>();
-    let first = |samples: &[Sample]| {
-        let first = samples.iter().filter_map(|outputs| outputs.first().cloned());
-        first.collect::<Vec<_>>()
-    };
-    let decision = Decision::of(&job.model.graph);
-    let (simulated_first, clear_first) = (first(&outputs), first(&clear));
+    let comparison = job.compare(&outputs)?;
+    let decision = job.decision();
+    let (simulated_first, clear_first) = (first_outputs(&outputs), first_outputs(&comparison.clear));
     let by_sample = simulated_first.iter().zip(&clear_first).enumerate();
     let by_sample = by_sample.map(|(number, (simulated, clear))| SampleReport {
         clear_class: decision.class(clear),
@@ -100,12 +79,10 @@ pub fn simulate(job: &Simulated<'_>, observer: &dyn Observer) -> Result<Simulati
         plan: Summary::new(plan, &params),
         compile_s: job.compilation.seconds,
         simulate_s,
-        error: error_stats(&all(&outputs), &all(&clear)),
-        noise: error_stats(&all(&outputs), &all(&exact)),
-        argmax_agreement: agreement(decision, &simulated_first, &clear_first),
-        accuracy: job
-            .labels
-            .map(|labels| accuracy(decision, labels, &clear_first, &simulated_first)),
+        error: comparison.error,
+        noise: error_stats(&all_outputs(&outputs), &all_outputs(&exact)),
+        argmax_agreement: comparison.argmax_agreement,
+        accuracy: comparison.accuracy,
         by_sample: by_sample.collect(),
         calibration: job.calibration.clone(),
         passes: job.compilation.passes.clone(),
