@@ -36,6 +36,8 @@ pub struct AlignedBuffer {
     len: usize,
     /// Words that were allocated, at least `len`.
     capacity: usize,
+    /// Words of memory that this takes once it was written, those of large pages before and after the buffer included.
+    resident: usize,
     /// Where the memory is, if it is not from the allocator.
     mapping: Option<MmapMut>,
     /// Whether the mapping is one of a file.
@@ -63,6 +65,7 @@ impl AlignedBuffer {
             start,
             len,
             capacity: len,
+            resident: len,
             mapping: None,
             is_file: false,
         }
@@ -77,6 +80,7 @@ impl AlignedBuffer {
         let colour = MADE.fetch_add(1, Ordering::Relaxed) % COLOURS * COLOUR_BYTES;
         let mut mapping = MmapMut::map_anon((colour + bytes).next_multiple_of(LARGE_PAGE) + LARGE_PAGE).ok()?;
         let aligned = mapping.as_ptr().align_offset(LARGE_PAGE);
+        let mut resident = bytes;
         #[cfg(target_os = "linux")]
         {
             // The last large page only where little of it would be wasted: many buffers are kept, and few are round.
@@ -85,6 +89,7 @@ impl AlignedBuffer {
             if pages > 0 {
                 let advice = memmap2::Advice::HugePage;
                 mapping.advise_range(advice, aligned, pages * LARGE_PAGE).ok();
+                resident = (colour + bytes).max(pages * LARGE_PAGE);
             }
         }
         let offset = aligned + colour;
@@ -93,6 +98,7 @@ impl AlignedBuffer {
             start,
             len,
             capacity: len,
+            resident: resident / size_of::<u64>(),
             mapping: Some(mapping),
             is_file: false,
         })
@@ -120,6 +126,7 @@ impl AlignedBuffer {
             start: NonNull::from(&mut mapping[..]).cast::<u64>(),
             len,
             capacity: len,
+            resident: len,
             mapping: Some(mapping),
             is_file: true,
         })
@@ -185,7 +192,8 @@ impl DerefMut for AlignedBuffer {
 /// Recycles buffers, so that a running program stops allocating once it has reached its steady state.
 ///
 /// Idle memory never exceeds the most that was in use at once, nor, with what is in use, the limit: beyond that, what waited
-/// longest goes back to the system. So a program holds at most twice what it needs, whatever sizes it goes through.
+/// longest goes back to the system. So a program holds at most twice what it needs, whatever sizes it goes through. Counted is
+/// the memory that buffers take, whole large pages.
 ///
 /// A taken buffer holds what its last user left: callers overwrite it. Whoever keeps secrets in a buffer zeroises it first.
 #[derive(Default)]
@@ -220,6 +228,11 @@ impl Default for PoolState {
 }
 
 impl PoolState {
+    fn add_used(&mut self, words: usize) {
+        self.used += words;
+        self.peak = self.peak.max(self.used);
+    }
+
     /// The smallest idle buffer of at least `len` words that is at most twice too large; where a new one would exceed the limit,
     /// however large it is.
     fn fitting(&mut self, len: usize) -> Option<AlignedBuffer> {
@@ -227,7 +240,7 @@ impl PoolState {
         let largest = if is_full { usize::MAX } else { 2 * len };
         let mut sizes = self.free.range_mut(len..=largest);
         let (_, buffer) = sizes.find_map(|(_, buffers)| buffers.pop_back())?;
-        self.idle -= buffer.capacity;
+        self.idle -= buffer.resident;
         Some(buffer)
     }
 
@@ -236,7 +249,7 @@ impl PoolState {
         let waiting = self.free.values_mut().filter(|buffers| !buffers.is_empty());
         let oldest = waiting.min_by_key(|buffers| buffers.front().map(|(number, _)| *number))?;
         let (_, buffer) = oldest.pop_front()?;
-        self.idle -= buffer.capacity;
+        self.idle -= buffer.resident;
         Some(buffer)
     }
 
@@ -257,8 +270,7 @@ impl BufferPool {
     pub fn take(&self, len: usize) -> AlignedBuffer {
         let mut state = self.lock();
         let fitting = state.fitting(len);
-        state.used += fitting.as_ref().map_or(len, |buffer| buffer.capacity);
-        state.peak = state.peak.max(state.used);
+        state.add_used(fitting.as_ref().map_or(len, |buffer| buffer.resident));
         let surplus = state.surplus();
         drop(state);
         drop(surplus);
@@ -267,7 +279,14 @@ impl BufferPool {
                 buffer.len = len;
                 buffer
             }
-            None => AlignedBuffer::zeroed(len),
+            None => {
+                let buffer = AlignedBuffer::zeroed(len);
+                let beyond = buffer.resident - len;
+                if beyond > 0 {
+                    self.lock().add_used(beyond);
+                }
+                buffer
+            }
         }
     }
 
@@ -277,11 +296,11 @@ impl BufferPool {
             return;
         }
         let mut state = self.lock();
-        let (words, number) = (buffer.capacity, state.returns);
+        let (words, number) = (buffer.resident, state.returns);
         state.returns += 1;
         state.used = state.used.saturating_sub(words);
         state.idle += words;
-        state.free.entry(words).or_default().push_back((number, buffer));
+        state.free.entry(buffer.capacity).or_default().push_back((number, buffer));
         let surplus = state.surplus();
         drop(state);
         drop(surplus);
