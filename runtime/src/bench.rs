@@ -1,6 +1,6 @@
 //! Timings of the scheme's operations at 128-bit parameters, named as the peers' are.
 //!
-//! Assumes nothing else; ensures one [`Measurement`] per operation, at the highest level of its [`Set`]. Wall-clock times
+//! Assumes nothing else; ensures one [`Measurement`] per operation, at the level of its [`Set`]. Wall-clock times
 //! are those of single runs; processor time is the mean over all runs, which a loaded machine disturbs least.
 
 pub mod bootstrap;
@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::ckks::Plaintext;
 use crate::ckks::boot::processor_nanoseconds;
 use crate::ckks::encoding::{Complex64, Encoder};
 use crate::ckks::eval::{EncodedDiagonals, Evaluator};
@@ -21,10 +22,11 @@ use crate::error::{Error, Result};
 use crate::ring::SecretRng;
 
 /// Names of the operations.
-pub const OPERATIONS: [&str; 13] = [
+pub const OPERATIONS: [&str; 15] = [
     "ntt_fwd",
     "ntt_inv",
     "encode",
+    "encode_short",
     "encrypt",
     "decrypt+decode",
     "add_cc",
@@ -35,6 +37,7 @@ pub const OPERATIONS: [&str; 13] = [
     "rotate",
     "hoisted_rot8",
     "transform",
+    "transform_short",
 ];
 
 /// Rotations of `hoisted_rot8`.
@@ -43,6 +46,8 @@ const HOISTED: [usize; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
 pub const TRANSFORM_OUTPUTS: usize = 8;
 /// See [`TRANSFORM_OUTPUTS`].
 pub const TRANSFORM_BABIES: usize = 8;
+/// In the operations called short, vectors repeat: one over this of the slots is a period.
+pub const SHORT_PART: usize = 16;
 /// No operation is run less often or more often than this.
 const MIN_RUNS: usize = 5;
 const MAX_RUNS: usize = 2000;
@@ -54,6 +59,8 @@ const SEED: [u8; 32] = [1; 32];
 pub struct Set {
     request: ChainRequest,
     keeps_masks: bool,
+    /// The level that is measured; the highest unless given.
+    level: Option<usize>,
 }
 
 impl Set {
@@ -76,6 +83,7 @@ impl Set {
         };
         Ok(Self {
             keeps_masks: true,
+            level: None,
             request: ChainRequest {
                 log_n,
                 levels,
@@ -92,6 +100,13 @@ impl Set {
     #[must_use]
     pub fn with_dnum(mut self, dnum: usize) -> Self {
         self.request.dnum = dnum;
+        self
+    }
+
+    /// The same at a lower level: a third of the highest, 1 at least.
+    #[must_use]
+    pub fn at_a_third(mut self) -> Self {
+        self.level = Some((self.request.levels / 3).max(1));
         self
     }
 
@@ -115,7 +130,9 @@ pub struct Measurement {
     pub log_n: u32,
     /// Ciphertext primes.
     pub limbs: usize,
-    /// Digits of the key switch.
+    /// Ciphertext primes at the highest level of the set.
+    pub max_limbs: usize,
+    /// Digits of the key switch at the highest level.
     pub dnum: usize,
     /// Threads.
     pub threads: usize,
@@ -127,7 +144,7 @@ pub struct Measurement {
     pub cpu_ms: Option<f64>,
 }
 
-/// Measures operations at the top level of a set, each for about `seconds`; runs each once when that is 0.
+/// Measures operations at the level of a set, each for about `seconds`; runs each once when that is 0.
 ///
 /// # Errors
 /// When the set cannot be made, or an operation has no such name.
@@ -158,7 +175,7 @@ fn measure_here(
     let params = Parameters::new(ParametersLiteral::choose(&set.request)?)?;
     let mut rng = SecretRng::from_seed(SEED);
     let secret = SecretKey::generate(&params, &mut rng);
-    let level = params.max_level();
+    let level = set.level.unwrap_or(params.max_level());
     let keys = KeyRequest {
         relin: Some(level),
         conjugation: None,
@@ -182,19 +199,25 @@ fn measure_here(
     let product = evaluator.mul_plain(&a, &plaintext)?;
     let table = params.ring().table(0);
     let mut limb: Vec<u64> = (0..params.n() as u64).collect();
-    let transform = if ops.contains(&"transform") {
-        Some(transform(&evaluator, &encoder, level)?)
-    } else {
-        None
+    let transform_of = |name: &str, period: usize| {
+        let is_wanted = ops.contains(&name);
+        is_wanted
+            .then(|| transform(&evaluator, &encoder, level, period))
+            .transpose()
     };
+    let long_transform = transform_of("transform", slots)?;
+    let short_transform = transform_of("transform_short", slots / SHORT_PART)?;
 
     let mut measurements = Vec::with_capacity(ops.len());
     for op in ops {
+        let mut turn = 0;
         let mut run = || -> Result<()> {
+            turn += 1;
             match *op {
                 "ntt_fwd" => table.forward(&mut limb),
                 "ntt_inv" => table.inverse(&mut limb),
-                "encode" => drop(black_box(encoder.encode(&values, slots, level, params.scale(level))?)),
+                "encode" => drop(black_box(encode(&encoder, &values, level)?)),
+                "encode_short" => drop(black_box(encode(&encoder, &values[..slots / SHORT_PART], level)?)),
                 "encrypt" => drop(black_box(secret.encrypt(&plaintext, &mut rng)?)),
                 "decrypt+decode" => drop(black_box(encoder.decode(&secret.decrypt(&a)))),
                 "add_cc" => drop(black_box(evaluator.add(&a, &b)?)),
@@ -202,10 +225,16 @@ fn measure_here(
                 "rescale" => drop(black_box(evaluator.rescale(&product)?)),
                 "mul_cc_relin" => drop(black_box(evaluator.relinearize(&evaluator.mul(&a, &b)?)?)),
                 "mul_cc_relin_rescale" => drop(black_box(evaluator.mul_relin_rescale(&a, &b)?)),
-                "rotate" => drop(black_box(evaluator.rotate(&a, 1)?)),
+                // As in programs, with another key than just before.
+                "rotate" => drop(black_box(evaluator.rotate(&a, HOISTED[turn % HOISTED.len()])?)),
                 "hoisted_rot8" => drop(black_box(evaluator.rotate_hoisted(&a, &HOISTED)?)),
-                "transform" => {
-                    if let Some((shape, diagonals)) = &transform {
+                "transform" | "transform_short" => {
+                    let transform = if *op == "transform" {
+                        &long_transform
+                    } else {
+                        &short_transform
+                    };
+                    if let Some((shape, diagonals)) = transform {
                         drop(black_box(evaluator.linear_transform(&[&a], shape, diagonals, level)?));
                     }
                 }
@@ -225,6 +254,7 @@ fn measure_here(
             op: (*op).to_string(),
             log_n: set.request.log_n,
             limbs: level + 1,
+            max_limbs: params.max_level() + 1,
             dnum: set.request.dnum,
             threads: rayon::current_num_threads(),
             ms_median: times.median,
@@ -237,8 +267,18 @@ fn measure_here(
     Ok(measurements)
 }
 
-/// The transform that is measured, with its diagonals.
-fn transform(evaluator: &Evaluator, encoder: &Encoder, level: usize) -> Result<(LinearTransform, EncodedDiagonals)> {
+/// The plaintext of real values that repeat.
+fn encode(encoder: &Encoder, values: &[f64], level: usize) -> Result<Plaintext> {
+    encoder.encode(values, values.len(), level, encoder.params().scale(level))
+}
+
+/// The transform that is measured, with its diagonals, which repeat with `period`.
+fn transform(
+    evaluator: &Evaluator,
+    encoder: &Encoder,
+    level: usize,
+    period: usize,
+) -> Result<(LinearTransform, EncodedDiagonals)> {
     let (params, slots) = (evaluator.params(), evaluator.params().max_slots());
     let place = |out: usize| {
         (0..TRANSFORM_BABIES).map(move |baby| DiagonalIdx {
@@ -253,8 +293,10 @@ fn transform(evaluator: &Evaluator, encoder: &Encoder, level: usize) -> Result<(
     let encoding = evaluator.diagonal_encoding(&shape, level, params.scale(level))?;
     let mut diagonals = EncodedDiagonals::default();
     for (number, idx) in places.into_iter().enumerate() {
-        let values = (0..slots).map(|i| Complex64::from(((i + number) as f64).sin()));
-        diagonals.insert(idx, encoder.encode_over(values, slots, encoding.basis, encoding.scale)?);
+        let values = (0..period).map(|i| Complex64::from(((i + number) as f64).sin()));
+        let mut diagonal = encoder.encode_over(values, period, encoding.basis, encoding.scale)?;
+        diagonal.slots = slots;
+        diagonals.insert(idx, diagonal);
     }
     Ok((shape, diagonals))
 }

@@ -7,7 +7,7 @@ use super::error::{DriverError, Result};
 use super::observer::Observer;
 
 /// Operations that the cost table is corrected by; all of them are ones that it can price.
-pub const OPERATIONS: [&str; 9] = [
+pub const OPERATIONS: [&str; 11] = [
     "add_cc",
     "mul_cp",
     "rescale",
@@ -16,7 +16,19 @@ pub const OPERATIONS: [&str; 9] = [
     "rotate",
     "hoisted_rot8",
     "transform",
+    "transform_short",
     "encode",
+    "encode_short",
+];
+
+/// Operations that are measured at a low level, too: there, the special primes and the digits of key switches weigh otherwise.
+pub const AT_A_LOW_LEVEL: [&str; 6] = [
+    "rescale",
+    "mul_cc_relin_rescale",
+    "rotate",
+    "hoisted_rot8",
+    "transform",
+    "transform_short",
 ];
 
 /// Operations that show what a second thread gains: the like of what programs spend their time with.
@@ -41,15 +53,16 @@ pub fn calibrate(log_n: &[u32], seconds: f64, observer: &dyn Observer) -> Result
         .iter()
         .map(|log_n| Set::matched(*log_n))
         .collect::<std::result::Result<Vec<_>, _>>()?;
-    let mut rounds: Vec<(usize, &[&str])> = vec![(1, &OPERATIONS)];
+    let mut rounds: Vec<(usize, bool, &[&str])> = vec![(1, false, &OPERATIONS), (1, true, &AT_A_LOW_LEVEL)];
     if std::thread::available_parallelism().is_ok_and(|threads| threads.get() >= PREDICTED_THREADS) {
-        rounds.push((PREDICTED_THREADS, &ON_SEVERAL_THREADS));
+        rounds.push((PREDICTED_THREADS, false, &ON_SEVERAL_THREADS));
     }
-    let total = sets.len() * rounds.iter().map(|(_, operations)| operations.len()).sum::<usize>();
+    let total = sets.len() * rounds.iter().map(|(.., operations)| operations.len()).sum::<usize>();
     let mut measurements = Vec::new();
     for (set, log_n) in sets.iter().zip(log_n) {
         observer.stage(&format!("measuring at N = 2^{log_n}"));
-        for (threads, operations) in &rounds {
+        for (threads, is_low, operations) in &rounds {
+            let set = if *is_low { set.at_a_third() } else { *set };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(*threads).build();
             let pool = pool.map_err(|error| DriverError::BadInput(format!("no threads to measure on: {error}")))?;
             let mut done = measurements.len();
@@ -57,7 +70,7 @@ pub fn calibrate(log_n: &[u32], seconds: f64, observer: &dyn Observer) -> Result
                 done += 1;
                 observer.progress(done as f64 / total as f64);
             };
-            measurements.extend(pool.install(|| measure_each(set, operations, seconds, &mut on_done))?);
+            measurements.extend(pool.install(|| measure_each(&set, operations, seconds, &mut on_done))?);
         }
     }
     let source = format!(
@@ -79,9 +92,14 @@ fn corrected(table: &CostTable, source: &str, measurements: &[Measurement]) -> C
             op: measurement.op.clone(),
             log_n: measurement.log_n,
             limbs: narrow(measurement.limbs),
+            max_limbs: narrow(measurement.max_limbs),
             dnum: narrow(measurement.dnum),
             threads: narrow(measurement.threads),
-            ms_median: measurement.ms_median,
+            ms: match measurement.cpu_ms {
+                Some(processor) if measurement.threads == 1 => processor.min(measurement.ms_median),
+                _ => measurement.ms_median,
+            },
+            ms_min: measurement.ms_min,
         })
         .collect();
     table.calibrated_by_bench(source, &priced)
@@ -108,6 +126,7 @@ mod tests {
             op: "rotate".into(),
             log_n: 14,
             limbs: 9,
+            max_limbs: 9,
             dnum: 9,
             threads: 1,
             ms_median,

@@ -283,8 +283,13 @@ fn limb_ops(plan: &Plan, costs: &Costs, bootstraps: Option<&Bootstraps<'_>>, op:
         Op::Rotate { by, .. } => costs.rotate(level) * by.len() as f64,
         Op::Conjugate { .. } => costs.rotate(level),
         Op::LinearTransform { transform, .. } => {
-            let shape = shape(&plan.program().transforms[*transform])?;
-            costs.linear_transform(&TransformSize::of(&shape), level)
+            let transform = &plan.program().transforms[*transform];
+            let periods = transform
+                .diagonals
+                .iter()
+                .map(|diagonal| plan.constants().period(diagonal.vector));
+            let size = TransformSize::of(&shape(transform)?).with_numbers(periods.flatten().max().unwrap_or(0));
+            costs.linear_transform(&size, level)
         }
         Op::PolyEval { polynomial, .. } => {
             let polynomial = plan.program().polynomials[*polynomial].clone();

@@ -111,12 +111,23 @@ impl BootstrapWork {
 
     /// Operations on limbs.
     pub fn limb_ops(&self, costs: &Costs) -> LimbOps {
-        let each = |operations: &Arc<Vec<Operation>>| operations.iter().map(|it| costs.bootstrap_operation(it)).sum();
-        let of_kind = |((_, count), operations): (&(BootstrapKind, usize), _)| -> LimbOps {
-            let once: LimbOps = each(operations);
-            once * *count as f64
+        let of_kind = |(((slots, _), count), operations): (&(BootstrapKind, usize), &Arc<Vec<Operation>>)| -> LimbOps {
+            let each = operations.iter().map(|it| costs.bootstrap_operation(it, *slots));
+            each.sum::<LimbOps>() * *count as f64
         };
         self.kinds.iter().zip(&self.operations).map(of_kind).sum()
+    }
+
+    /// Bytes that its hungriest transform works with.
+    pub fn working_bytes(&self, costs: &Costs) -> u64 {
+        let transforms = self.operations.iter().flat_map(|operations| operations.iter());
+        let bytes = transforms.filter_map(|operation| match operation {
+            Operation::Transform { level, .. } => {
+                Some(costs.transform_bytes(&TransformSize::of_bootstrap(operation)?, *level as u32))
+            }
+            _ => None,
+        });
+        bytes.max().unwrap_or(0)
     }
 
     /// For every kind, the encoded diagonals of its transforms.

@@ -7,10 +7,10 @@
 use super::table::Measurement;
 
 /// Number of prices.
-pub(super) const PRICES: usize = 8;
+pub(super) const PRICES: usize = 9;
 
 /// Weight of a price's distance from what it was, beside an error of the prediction.
-const PULL: f64 = 1e-3;
+const PULL: f64 = 1e-2;
 const ITERATIONS: usize = 20;
 
 /// What measurements say of the prices of one ring degree.
@@ -25,7 +25,7 @@ pub(super) struct Correction {
 /// Corrects `prices` by measurements with their counts; `None` without any on one thread.
 pub(super) fn correction(prices: &[f64; PRICES], measured: &[(&Measurement, [f64; PRICES])]) -> Option<Correction> {
     let is_usable = |(measurement, counts): &&(&Measurement, [f64; PRICES])| {
-        measurement.ms_median > 0.0 && measurement.ms_median.is_finite() && counts.iter().any(|count| *count > 0.0)
+        measurement.ms > 0.0 && measurement.ms.is_finite() && counts.iter().any(|count| *count > 0.0)
     };
     let (single, several): (Vec<_>, Vec<_>) = measured.iter().filter(is_usable).partition(|(m, _)| m.threads == 1);
     if single.is_empty() {
@@ -41,7 +41,7 @@ pub(super) fn correction(prices: &[f64; PRICES], measured: &[(&Measurement, [f64
         for (measurement, counts) in &single {
             let terms: [f64; PRICES] = std::array::from_fn(|k| counts[k] * prices[k] * logs[k].exp());
             let predicted: f64 = terms.iter().sum();
-            let residual = (measurement.ms_median * 1e-3 / predicted).ln();
+            let residual = (measurement.ms * 1e-3 / predicted).ln();
             for (i, term) in terms.iter().enumerate() {
                 right[i] += term / predicted * residual;
                 for (j, other) in terms.iter().enumerate() {
@@ -53,11 +53,10 @@ pub(super) fn correction(prices: &[f64; PRICES], measured: &[(&Measurement, [f64
         logs.iter_mut().zip(step).for_each(|(log, step)| *log += step);
     }
     let share = |(measurement, _): &(&Measurement, [f64; PRICES])| {
-        let alone = single.iter().find(|(other, _)| other.op == measurement.op)?;
-        let (ratio, threads) = (
-            measurement.ms_median / alone.0.ms_median,
-            f64::from(measurement.threads),
-        );
+        let alone = single
+            .iter()
+            .find(|(other, _)| (&other.op, other.limbs) == (&measurement.op, measurement.limbs))?;
+        let (ratio, threads) = (measurement.ms_min / alone.0.ms_min, f64::from(measurement.threads));
         Some(((ratio * threads - 1.0) / (threads - 1.0)).clamp(0.0, 1.0))
     };
     let mut shares: Vec<f64> = several.iter().filter_map(share).collect();

@@ -22,9 +22,10 @@ pub struct LimbOps {
     pub multiply: f64,
     /// Multiply-adds whose operands are streamed from memory: digits with keys.
     pub stream_multiply: f64,
-    /// Multiply-adds of diagonals, of which only the distinct numbers are read, with rotated inputs, which are read once for all
-    /// sums.
+    /// Multiply-adds of diagonals with rotated inputs, which are read once for all sums, without the reading of the diagonals.
     pub diagonal: f64,
+    /// Limbs of diagonals that come from memory; of one that repeats, only the distinct numbers.
+    pub read: f64,
     /// Pointwise additions.
     pub add: f64,
     /// Source-target pairs of base conversions.
@@ -43,6 +44,7 @@ impl Add for LimbOps {
             multiply: self.multiply + other.multiply,
             stream_multiply: self.stream_multiply + other.stream_multiply,
             diagonal: self.diagonal + other.diagonal,
+            read: self.read + other.read,
             add: self.add + other.add,
             convert: self.convert + other.convert,
             permute: self.permute + other.permute,
@@ -59,6 +61,7 @@ impl Mul<f64> for LimbOps {
             multiply: self.multiply * by,
             stream_multiply: self.stream_multiply * by,
             diagonal: self.diagonal * by,
+            read: self.read * by,
             add: self.add * by,
             convert: self.convert * by,
             permute: self.permute * by,
@@ -98,6 +101,8 @@ pub struct TransformSize {
     pub giants: usize,
     /// Ciphertexts of the result.
     pub outputs: usize,
+    /// Independent real numbers of every diagonal, as in [`Plaintexts`]; 0 where they are not known, for a quarter of the ring's.
+    pub numbers: usize,
 }
 
 impl TransformSize {
@@ -113,7 +118,14 @@ impl TransformSize {
             babies,
             giants: shape.groups().filter(|group| group[0].giant != 0).count(),
             outputs: shape.n_outputs(),
+            numbers: 0,
         }
+    }
+
+    /// The same with diagonals of so many independent numbers.
+    #[must_use]
+    pub fn with_numbers(self, numbers: usize) -> Self {
+        TransformSize { numbers, ..self }
     }
 
     /// The size of a transform in a bootstrap; `None` for another operation.
@@ -131,9 +143,26 @@ impl TransformSize {
                 babies,
                 giants,
                 outputs,
+                numbers: 0,
             }),
             _ => None,
         }
+    }
+}
+
+/// Share of a diagonal's evaluations that are distinct, where it is not known: an image network keeps its values in half of the
+/// slots, and they are real.
+const TYPICAL_DENSITY: f64 = 0.25;
+
+/// Bytes that the rotated inputs of one transform may take; with more, inputs are taken in turn.
+const ROTATED_BYTES: u64 = 1 << 30;
+
+/// Product of a rotated ciphertext with an encoded diagonal.
+fn plain_product(limbs: u32, density: f64) -> LimbOps {
+    LimbOps {
+        diagonal: 2.0 * f64::from(limbs),
+        read: density * f64::from(limbs),
+        ..LimbOps::default()
     }
 }
 
@@ -173,6 +202,18 @@ impl Costs {
     /// Bytes of `limbs` limbs.
     pub fn limb_bytes(&self, limbs: u32) -> u64 {
         (8 * u64::from(limbs)) << self.log_n
+    }
+
+    /// Bytes that a linear transform works with at `level`: rotated inputs and the sums of its giant steps, beside two key switches.
+    pub fn transform_bytes(&self, size: &TransformSize, level: u32) -> u64 {
+        let pair = self.limb_bytes(2 * self.diagonal_limbs(size, level));
+        let rotated = ((size.babies + size.hoists) as u64 * pair).min(ROTATED_BYTES);
+        rotated + (size.giants + size.outputs) as u64 * pair + 2 * self.key_switch_bytes(level)
+    }
+
+    /// Bytes that a key switch works with at `level`: its digits, its result, and what that becomes.
+    pub fn key_switch_bytes(&self, level: u32) -> u64 {
+        u64::from(self.digits(level) / 2 + 3) * self.limb_bytes(2 * (level + 1 + self.n_special))
     }
 
     /// Addition of two ciphertexts of `parts` parts, or of a plaintext (`parts` 1).
@@ -249,7 +290,11 @@ impl Costs {
 
     /// Share of a polynomial's evaluations that are distinct.
     fn density(&self, plaintexts: &Plaintexts) -> f64 {
-        (plaintexts.numbers as f64 / f64::from(self.log_n).exp2()).min(1.0)
+        self.share_of(plaintexts.numbers)
+    }
+
+    fn share_of(&self, numbers: usize) -> f64 {
+        (numbers as f64 / f64::from(self.log_n).exp2()).min(1.0)
     }
 
     /// Whether a linear transform keeps its rotated inputs modulo QP.
@@ -285,10 +330,11 @@ impl Costs {
         if is_raised || size.giants > 0 {
             end = self.divide(level + self.n_special, self.n_special + 1) * 2.0;
         }
-        let products = LimbOps {
-            diagonal: 2.0 * f64::from(limbs) * size.diagonals as f64,
-            ..LimbOps::default()
+        let density = match size.numbers {
+            0 => TYPICAL_DENSITY,
+            numbers => self.share_of(numbers),
         };
+        let products = plain_product(limbs, density) * size.diagonals as f64;
         self.decompose(level) * size.hoists as f64
             + baby * size.babies as f64
             + products
@@ -296,8 +342,8 @@ impl Costs {
             + end * size.outputs as f64
     }
 
-    /// One operation of a bootstrap.
-    pub fn bootstrap_operation(&self, operation: &Operation) -> LimbOps {
+    /// One operation of a bootstrap of so many slots.
+    pub fn bootstrap_operation(&self, operation: &Operation, slots: usize) -> LimbOps {
         match *operation {
             Operation::Raise { level } => LimbOps {
                 ntt: 2.0 * (level + 1) as f64,
@@ -306,7 +352,7 @@ impl Costs {
             Operation::KeySwitch { level } => self.rotate(level as u32),
             Operation::Transform { level, .. } => {
                 let size = TransformSize::of_bootstrap(operation).unwrap_or_default();
-                self.linear_transform(&size, level as u32)
+                self.linear_transform(&size.with_numbers(2 * slots), level as u32)
             }
             Operation::Products {
                 level,
@@ -332,10 +378,7 @@ impl Costs {
             hoist: seconds(self.decompose(level)),
             baby: seconds(self.key_product(level) + self.permute(limbs)),
             giant: seconds(self.key_switch_raised(level) + self.permute(limbs) + self.mod_down(level)),
-            plain: seconds(LimbOps {
-                diagonal: 2.0 * f64::from(limbs),
-                ..LimbOps::default()
-            }),
+            plain: seconds(plain_product(limbs, TYPICAL_DENSITY)),
         }
     }
 

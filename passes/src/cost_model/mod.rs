@@ -20,4 +20,4 @@ pub use limb_ops::{Costs, LimbOps, Plaintexts, TransformSize};
 pub use predict::{PREDICTED_THREADS, Prediction, predict};
 pub use table::{CostTable, Measurement, Primitives};
 pub use typical::Typical;
-pub use workload::{OpCounts, Work, WorkItem, Workload};
+pub use workload::{OpCounts, Work, WorkItem, Workload, transform_period};

@@ -3,7 +3,7 @@
 use super::{CostTable, Costs, LimbOps, Measurement, Plaintexts, TransformSize, Workload};
 use crate::keys::KeyPlan;
 use aphelion_ir::ckks::{ParameterSpec, Secret};
-use aphelion_runtime::bench::{TRANSFORM_BABIES, TRANSFORM_OUTPUTS};
+use aphelion_runtime::bench::{SHORT_PART, TRANSFORM_BABIES, TRANSFORM_OUTPUTS};
 use serde::Serialize;
 
 /// Threads that predictions are for.
@@ -16,7 +16,16 @@ const BENCH_TRANSFORM: TransformSize = TransformSize {
     babies: TRANSFORM_BABIES - 1,
     giants: 0,
     outputs: TRANSFORM_OUTPUTS,
+    numbers: 0,
 };
+
+/// Bytes that a process has besides polynomials: the model, the plan, its constants.
+const OTHER_BYTES: u64 = 512 << 20;
+/// Buffers that wait to be used again take one over this of what ops work with.
+const IDLE_PART: u64 = 2;
+/// Plaintexts that find no room are encoded shortly before they are used: those of so many ops at a time, in one over this of the
+/// room that there is for plaintexts at most.
+const OPS_AT_ONCE: u64 = 2;
 
 /// What a program will cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,10 +34,18 @@ pub struct Prediction {
     pub evaluate_s: f64,
     /// Seconds of encoding all plaintexts, once per server.
     pub encode_s: f64,
+    /// Seconds of encoding those that are encoded at every use where they find no room.
+    pub encode_at_use_s: f64,
     /// Bytes of all evaluation keys in the server's memory.
     pub key_bytes: u64,
     /// Bytes of all encoded plaintexts.
     pub plaintext_bytes: u64,
+    /// Those of them that bootstraps use, which are always encoded beforehand.
+    pub bootstrap_bytes: u64,
+    /// Most bytes of the plaintexts of one op.
+    pub largest_bytes: u64,
+    /// Most bytes that an op works with besides its operands.
+    pub working_bytes: u64,
     /// Bytes of all ciphertexts alive at the same time, at most.
     pub ciphertext_bytes: u64,
     /// Seconds of every op on one thread, by value.
@@ -44,15 +61,24 @@ pub fn predict(workload: &Workload, keys: &KeyPlan, spec: &ParameterSpec, table:
         .iter()
         .map(|item| seconds(item.limb_ops(&costs)))
         .collect();
-    let items = workload.items.iter().map(|item| item.plaintexts(&costs));
-    let bootstraps = workload.bootstrap_diagonals(&costs).into_values().flatten();
-    let plaintexts: Vec<Plaintexts> = items.chain(bootstraps).collect();
-    let encode = plaintexts.iter().map(|it| costs.encode(it)).sum();
+    let items: Vec<Plaintexts> = workload.items.iter().map(|item| item.plaintexts(&costs)).collect();
+    let bootstraps: Vec<Plaintexts> = workload.bootstrap_diagonals(&costs).into_values().flatten().collect();
+    let encode = |plaintexts: &[Plaintexts]| {
+        let ops = plaintexts.iter().map(|it| costs.encode(it)).sum();
+        table.parallel(spec.log_n, seconds(ops), PREDICTED_THREADS)
+    };
+    let bytes = |plaintexts: &[Plaintexts]| plaintexts.iter().map(|it| costs.plaintext_bytes(it)).sum::<u64>();
+    let (bootstrap_bytes, item_bytes) = (bytes(&bootstraps), items.iter().map(|it| costs.plaintext_bytes(it)));
+    let working = workload.items.iter().map(|item| item.working_bytes(&costs));
     Prediction {
         evaluate_s: table.parallel(spec.log_n, op_seconds.iter().sum(), PREDICTED_THREADS),
-        encode_s: table.parallel(spec.log_n, seconds(encode), PREDICTED_THREADS),
+        encode_s: encode(&items) + encode(&bootstraps),
+        encode_at_use_s: encode(&items),
         key_bytes: keys.bytes(&costs),
-        plaintext_bytes: plaintexts.iter().map(|it| costs.plaintext_bytes(it)).sum(),
+        plaintext_bytes: bytes(&items) + bootstrap_bytes,
+        bootstrap_bytes,
+        largest_bytes: item_bytes.max().unwrap_or(0),
+        working_bytes: working.max().unwrap_or(0),
         ciphertext_bytes: workload.live_limbs * costs.limb_bytes(1),
         op_seconds,
     }
@@ -66,9 +92,14 @@ impl Prediction {
 
     /// Seconds of an evaluation in at most `bytes` of memory: plaintexts that do not fit are encoded at every use.
     pub fn evaluate_within(&self, bytes: u64) -> f64 {
-        let room = bytes.saturating_sub(self.least_bytes());
-        let missing = 1.0 - (room as f64 / self.plaintext_bytes.max(1) as f64).min(1.0);
-        self.evaluate_s + missing * self.encode_s
+        let held = self.least_bytes() + self.bootstrap_bytes + OTHER_BYTES;
+        let room = bytes.saturating_sub(held + self.working_bytes + self.working_bytes / IDLE_PART);
+        let wanted = self.plaintext_bytes - self.bootstrap_bytes;
+        if wanted <= room {
+            return self.evaluate_s;
+        }
+        let ahead = room - (OPS_AT_ONCE * self.largest_bytes).min(room / OPS_AT_ONCE);
+        self.evaluate_s + (1.0 - ahead as f64 / wanted as f64) * self.encode_at_use_s
     }
 }
 
@@ -77,18 +108,27 @@ impl CostTable {
     pub fn calibrated_by_bench(&self, source: &str, measurements: &[Measurement]) -> CostTable {
         self.calibrated(source, measurements, |measurement| {
             let level = measurement.limbs.checked_sub(1)?;
-            let dnum = measurement.dnum.clamp(1, measurement.limbs);
+            let max_level = measurement.max_limbs.checked_sub(1)?;
+            let dnum = measurement.dnum.clamp(1, measurement.max_limbs);
             let costs = Costs::new(&ParameterSpec {
                 log_n: measurement.log_n,
-                max_level: level,
+                max_level,
                 log_scale: 40,
                 log_q0: 45,
                 dnum,
                 log_special: 45,
-                n_special: measurement.limbs.div_ceil(dnum),
+                n_special: measurement.max_limbs.div_ceil(dnum),
                 secret: Secret::UniformTernary {},
                 bootstrap: None,
             });
+            let slots = 1 << (measurement.log_n - 1);
+            let encode = |numbers: usize| {
+                costs.encode(&Plaintexts {
+                    count: 1,
+                    limbs: measurement.limbs,
+                    numbers,
+                })
+            };
             let ops = match measurement.op.as_str() {
                 "rotate" => costs.rotate(level),
                 "mul_cc_relin" => costs.tensor(level, false) + costs.key_switch(level),
@@ -97,12 +137,10 @@ impl CostTable {
                 "mul_cp" => costs.multiply_plain(level, 2),
                 "add_cc" => costs.add(level, 2),
                 "hoisted_rot8" => costs.hoisted_rotations(level, 8),
-                "transform" => costs.linear_transform(&BENCH_TRANSFORM, level),
-                "encode" => costs.encode(&Plaintexts {
-                    count: 1,
-                    limbs: measurement.limbs,
-                    numbers: 1 << (measurement.log_n - 1),
-                }),
+                "transform" => costs.linear_transform(&BENCH_TRANSFORM.with_numbers(slots), level),
+                "transform_short" => costs.linear_transform(&BENCH_TRANSFORM.with_numbers(slots / SHORT_PART), level),
+                "encode" => encode(slots),
+                "encode_short" => encode(slots / SHORT_PART),
                 _ => return None,
             };
             Some(ops)

@@ -22,8 +22,10 @@ pub struct Primitives {
     pub multiply: f64,
     /// A pointwise multiply-add of a digit with a key that comes from main memory.
     pub stream_multiply: f64,
-    /// A pointwise multiply-add of an encoded diagonal with a rotated input.
+    /// A pointwise multiply-add of an encoded diagonal with a rotated input, without the reading of the diagonal.
     pub diagonal: f64,
+    /// A limb of an encoded diagonal that comes from main memory.
+    pub read: f64,
     /// A pointwise addition.
     pub add: f64,
     /// One source limb of a base conversion, into one target.
@@ -46,12 +48,17 @@ pub struct Measurement {
     pub log_n: u32,
     /// Limbs of the operand.
     pub limbs: u32,
+    /// Limbs at the highest level of the parameters.
+    pub max_limbs: u32,
     /// Digits of key switching at the highest level.
     pub dnum: u32,
     /// Threads in use.
     pub threads: u32,
-    /// Median milliseconds.
-    pub ms_median: f64,
+    /// Milliseconds of a run: processor time where the system tells it and the run has one thread, which other programs disturb
+    /// least, else the median.
+    pub ms: f64,
+    /// Milliseconds of the fastest run, by the clock.
+    pub ms_min: f64,
 }
 
 /// Prices of operations.
@@ -165,6 +172,7 @@ fn amounts(ops: &LimbOps) -> [f64; fit::PRICES] {
         ops.multiply,
         ops.stream_multiply,
         ops.diagonal,
+        ops.read,
         ops.add,
         ops.convert,
         ops.permute,
@@ -179,6 +187,7 @@ impl Primitives {
             &mut self.multiply,
             &mut self.stream_multiply,
             &mut self.diagonal,
+            &mut self.read,
             &mut self.add,
             &mut self.convert,
             &mut self.permute,
@@ -208,9 +217,11 @@ mod tests {
             op: op.into(),
             log_n,
             limbs: 1,
+            max_limbs: 1,
             dnum: 1,
             threads,
-            ms_median: seconds * 1e3,
+            ms: seconds * 1e3,
+            ms_min: seconds * 1e3,
         }
     }
 

@@ -4,7 +4,7 @@ use super::bootstrap::{BootstrapKind, BootstrapWork, Bootstraps};
 use super::limb_ops::{Costs, LimbOps, Plaintexts, TransformSize};
 use crate::{Memo, PassError};
 use aphelion_ir::ckks::{Ckks, CkksOp};
-use aphelion_ir::slot::{Basis, Polynomial};
+use aphelion_ir::slot::{Basis, Kernel, Layout, Polynomial};
 use aphelion_ir::{Graph, Node, Op, ValueId};
 use aphelion_runtime::ckks::linear::{DiagonalIdx, LinearTransform};
 use aphelion_runtime::ckks::polynomial as runtime;
@@ -210,6 +210,16 @@ impl WorkItem {
         each * self.cts as f64
     }
 
+    /// Bytes that it works with besides its operands.
+    pub fn working_bytes(&self, costs: &Costs) -> u64 {
+        match &self.work {
+            Work::Linear(_, size) => costs.transform_bytes(size, self.level),
+            Work::Bootstrap(work) => work.working_bytes(costs),
+            Work::Relinearize { .. } | Work::Rotate | Work::Poly(_) => costs.key_switch_bytes(self.level),
+            _ => 0,
+        }
+    }
+
     /// Plaintexts that are encoded ahead.
     pub fn plaintexts(&self, costs: &Costs) -> Plaintexts {
         let (count, limbs) = match &self.work {
@@ -252,7 +262,7 @@ fn work(
         CkksOp::Rotate { .. } => Work::Rotate,
         CkksOp::LinearTransform { .. } => {
             let shape = transform_shape(graph, node, memo)?;
-            let size = TransformSize::of(&shape);
+            let size = TransformSize::of(&shape).with_numbers(plaintext_period(node));
             Work::Linear(shape, size)
         }
         CkksOp::PolyEval { poly, .. } => Work::Poly(polynomial_plan(node, poly)?),
@@ -264,12 +274,15 @@ fn work(
 fn plaintext_period(node: &Node<Ckks>) -> usize {
     match &node.op {
         CkksOp::AddPlain { layout, .. } | CkksOp::MulPlain { layout, .. } => layout.period,
-        CkksOp::LinearTransform { kernel, input, .. } => {
-            let block = kernel.fold.last().map_or(kernel.output.period, |last| 2 * last);
-            block.max(input.period)
-        }
+        CkksOp::LinearTransform { kernel, input, .. } => transform_period(kernel, input),
         _ => node.ty.slots,
     }
+}
+
+/// The period of the diagonals of `kernel` on `input`.
+pub fn transform_period(kernel: &Kernel, input: &Layout) -> usize {
+    let block = kernel.fold.last().map_or(kernel.output.period, |last| 2 * last);
+    block.max(input.period)
 }
 
 /// Most limbs of ciphertexts alive at the same time, when ops run in order.

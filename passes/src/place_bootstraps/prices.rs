@@ -2,7 +2,7 @@
 
 use super::problem::{Problem, Step};
 use crate::bsgs::{self, RotationCost};
-use crate::cost_model::{Bootstraps, CostTable, Costs, LimbOps, TransformSize};
+use crate::cost_model::{Bootstraps, CostTable, Costs, LimbOps, TransformSize, transform_period};
 use crate::lower_to_ckks::{PolyPlan, consumption, doublings};
 use crate::{Memo, PassError};
 use aphelion_ir::slot::{Basis, Kernel, Layout, Polynomial, Slot, SlotOp};
@@ -236,5 +236,6 @@ fn transform_size(
         babies: plan.n_babies,
         giants: plan.n_giants,
         outputs: kernel.output.cts,
+        numbers: transform_period(kernel, input),
     })
 }
