@@ -250,8 +250,8 @@ mod tests {
             measurement(14, "unknown", 1, 1.0),
         ];
         let calibrated = table.calibrated("here", &measured, count);
-        assert!((calibrated.row(14).ntt / ntt - 1.0).abs() < 0.02);
-        assert!((calibrated.row(14).convert / convert - 1.0).abs() < 0.05);
+        assert!((calibrated.row(14).ntt / ntt - 1.0).abs() < 0.05);
+        assert!((calibrated.row(14).convert / convert - 1.0).abs() < 0.2);
         assert_eq!(calibrated.row(14).add, row.add);
         let ratio = |price: fn(&Primitives) -> f64, log_n| price(&calibrated.row(log_n)) / price(&table.row(log_n));
         for price in [|row: &Primitives| row.ntt, |row: &Primitives| row.convert] {

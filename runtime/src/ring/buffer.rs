@@ -300,7 +300,11 @@ impl BufferPool {
         state.returns += 1;
         state.used = state.used.saturating_sub(words);
         state.idle += words;
-        state.free.entry(buffer.capacity).or_default().push_back((number, buffer));
+        state
+            .free
+            .entry(buffer.capacity)
+            .or_default()
+            .push_back((number, buffer));
         let surplus = state.surplus();
         drop(state);
         drop(surplus);
