@@ -1,6 +1,6 @@
 //! Predicted latency and memory of a program under given parameters.
 
-use super::{CostTable, Costs, LimbOps, Measurement, Plaintexts, TransformSize, Workload};
+use super::{CostTable, Costs, LimbOps, Measurement, Plaintexts, TransformSize, Work, Workload};
 use crate::keys::KeyPlan;
 use aphelion_ir::ckks::{ParameterSpec, Secret};
 use aphelion_runtime::bench::{SHORT_PART, TRANSFORM_BABIES, TRANSFORM_OUTPUTS};
@@ -18,6 +18,9 @@ const BENCH_TRANSFORM: TransformSize = TransformSize {
     outputs: TRANSFORM_OUTPUTS,
     numbers: 0,
 };
+
+/// Seconds from when the operands of an op are there to when it runs.
+const START_S: f64 = 1e-5;
 
 /// Bytes that a process has besides polynomials: the model, the plan, its constants.
 const OTHER_BYTES: u64 = 512 << 20;
@@ -69,9 +72,10 @@ pub fn predict(workload: &Workload, keys: &KeyPlan, spec: &ParameterSpec, table:
     };
     let bytes = |plaintexts: &[Plaintexts]| plaintexts.iter().map(|it| costs.plaintext_bytes(it)).sum::<u64>();
     let (bootstrap_bytes, item_bytes) = (bytes(&bootstraps), items.iter().map(|it| costs.plaintext_bytes(it)));
+    let started = workload.items.iter().filter(|item| item.work != Work::Free).count();
     let working = workload.items.iter().map(|item| item.working_bytes(&costs));
     Prediction {
-        evaluate_s: table.parallel(spec.log_n, op_seconds.iter().sum(), PREDICTED_THREADS),
+        evaluate_s: table.parallel(spec.log_n, op_seconds.iter().sum(), PREDICTED_THREADS) + START_S * started as f64,
         encode_s: encode(&items) + encode(&bootstraps),
         encode_at_use_s: encode(&items),
         key_bytes: keys.bytes(&costs),
