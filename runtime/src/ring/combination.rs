@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::kernels::{Before, Destination};
 use super::poly::SERIAL_WORDS;
 use super::rows::columns_of;
 use super::{Basis, CompactLimb, Domain, Evaluations, Poly, RingContext, kernels};
@@ -54,8 +55,11 @@ impl Combination<'_> {
                         kernels::weighted_sum(ring.backend(), m, out, rows, &weights, columns.clone());
                     }
                     if !x.is_empty() {
-                        let starts = rows.is_empty();
-                        kernels::inner_products(ring.backend(), m, [&mut **out], x, y, columns.clone(), starts);
+                        let before = match rows.is_empty() {
+                            true => Before::Nothing(Destination::Cache),
+                            false => Before::Sums,
+                        };
+                        kernels::inner_products(ring.backend(), m, [&mut **out], x, y, columns.clone(), before);
                     }
                     if part == 0 && constant != 0 {
                         out[columns.clone()].iter_mut().for_each(|x| *x = m.add(*x, constant));

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::kernels::Destination;
 use super::key::KeyProducts;
 use super::modulus::ShoupFactor;
 use super::poly::TILE;
@@ -218,9 +219,10 @@ impl RingContext {
             .enumerate()
             .collect();
         let sources = digits.sources();
+        let destination = destination_of_products(self, digits.basis, turn.is_some());
         let run = |group: Vec<(usize, Vec<&mut [u64]>)>| {
             let (limbs, outs): (Vec<usize>, Vec<_>) = group.into_iter().unzip();
-            let mut products = KeyProducts::new(self, digit_count);
+            let mut products = KeyProducts::new(self, digit_count, destination);
             let mut raised = Rows::take(self, digit_count * limbs.len());
             let mut rows = raised.iter_mut();
             let mut raised: Vec<Vec<&mut [u64]>> = (0..digit_count)
@@ -276,6 +278,14 @@ impl RingContext {
     }
 }
 
+/// Products that are turned are in rows of their own until then.
+fn destination_of_products(ring: &RingContext, basis: Basis, are_turned: bool) -> Destination {
+    match are_turned {
+        true => Destination::Cache,
+        false => Destination::of_words(2 * ring.limb_count(basis) * ring.n()),
+    }
+}
+
 /// `sum_d digits[d] * keys[i][d]` for every key i, bodies and masks, over the basis of the digits. Prime by prime and a few
 /// words at a time, so that the digits are read from memory once for all keys. Keys may have more primes.
 pub fn products_with_keys(digits: &[Poly], keys: &[Vec<KeyDigit>]) -> Vec<[Poly; 2]> {
@@ -298,9 +308,10 @@ fn products(digits: &[Poly], keys: &[Vec<KeyDigit>], turns: Option<&[Turn]>) -> 
     let new_output = || [(); 2].map(|()| Poly::uninit(ring, basis, Domain::Eval));
     let mut outs: Vec<[Poly; 2]> = keys.iter().map(|_| new_output()).collect();
     let columns = columns_of(outs.as_flattened_mut().iter_mut().map(|out| out.limbs_mut()));
+    let destination = destination_of_products(ring, basis, turns.is_some());
     columns.into_par_iter().enumerate().for_each(|(limb, mut outs)| {
         let prime = ring.prime_index(basis, limb);
-        let mut products = KeyProducts::new(ring, digits.len());
+        let mut products = KeyProducts::new(ring, digits.len(), destination);
         let digit_values: Vec<&[u64]> = digits.iter().map(|digit| digit.limb(limb)).collect();
         let widths = keys.iter().map(|key| KeyProducts::least_columns(ring, key));
         let width = widths.max().unwrap_or(ring.n());

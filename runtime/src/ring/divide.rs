@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::kernels::Destination;
 use super::rows::{Rows, SourceLimb, Sources, balanced_groups, limbs_per_group};
 use super::{Basis, Domain, Poly, RingContext, kernels};
 
@@ -146,6 +147,7 @@ impl RingContext {
             }
         };
         let basis = Basis::q(kept - 1);
+        let destination = Destination::of_words(COUNT * kept * self.n());
         let table = galois_element.map(|element| self.automorphism(element));
         let mut outs: [Poly; COUNT] = std::array::from_fn(|_| Poly::uninit(self, basis, Domain::Eval));
         let group = limbs_per_group(divided.len()).min(LIMBS_PER_GROUP);
@@ -161,7 +163,7 @@ impl RingContext {
             let mut scratch = Rows::take(self, limbs.len());
             let mut work: Vec<&mut [u64]> = scratch.iter_mut().collect();
             divide(i, &limbs, &mut work, &mut |position, values| {
-                kernels::permute(self.backend(), outs[position], values, table);
+                kernels::permute(self.backend(), outs[position], values, table, destination);
             });
         });
         outs

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::kernels::{Before, Destination};
 use super::rows::Rows;
 use super::seeded::CHUNK;
 use super::{CompactLimb, Domain, Poly, RingContext, SeededPoly, kernels};
@@ -47,12 +48,14 @@ const RESIDENT_COLUMNS: usize = 8 * CHUNK;
 /// Multiplies digits with keys; owns the room for the masks.
 pub(super) struct KeyProducts<'a> {
     masks: Rows<'a>,
+    destination: Destination,
 }
 
 impl<'a> KeyProducts<'a> {
     /// For up to `digits` digits.
-    pub(super) fn new(ring: &'a RingContext, digits: usize) -> Self {
+    pub(super) fn new(ring: &'a RingContext, digits: usize, destination: Destination) -> Self {
         Self {
+            destination,
             masks: Rows::of_length(ring, digits, COLUMNS.min(ring.n())),
         }
     }
@@ -78,6 +81,7 @@ impl<'a> KeyProducts<'a> {
         outs: [&mut [u64]; 2],
     ) {
         let ring = self.masks.ring;
+        let before = Before::Nothing(self.destination);
         let (backend, modulus, width) = (ring.backend(), ring.modulus(prime), Self::least_columns(ring, key));
         let mut outs = outs;
         for start in columns.step_by(width) {
@@ -99,7 +103,7 @@ impl<'a> KeyProducts<'a> {
             });
             let y: Vec<[&[u64]; 2]> = pairs.collect();
             let outs = outs.each_mut().map(|out| &mut out[range.clone()]);
-            kernels::inner_products(backend, modulus, outs, &x, &y, 0..width, true);
+            kernels::inner_products(backend, modulus, outs, &x, &y, 0..width, before);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use zeroize::Zeroize;
 
+use super::kernels::Destination;
 use super::{AlignedBuffer, Backend, Basis, CompactPoly, Evaluations, Modulus, NttTable, RingContext, kernels};
 
 /// Polynomials up to this many words are worked on by one thread: waking others takes longer.
@@ -280,7 +281,9 @@ impl Poly {
         match self.domain {
             Domain::Eval => {
                 let (family, table) = (self.ring.backend(), self.ring.automorphism(galois_element));
-                out.each_limb(|limb, _, values| kernels::permute(family, values, self.limb(limb), &table));
+                out.each_limb(|limb, _, values| {
+                    kernels::permute(family, values, self.limb(limb), &table, Destination::Cache)
+                });
             }
             Domain::Coeff => {
                 assert!(galois_element % 2 == 1 && galois_element < 2 * self.ring.n() as u64);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use super::kernels::{Before, Destination};
 use super::poly::SERIAL_WORDS;
 use super::rows::columns_of;
 use super::{Basis, CompactLimb, Domain, Evaluations, Poly, kernels};
@@ -32,7 +33,11 @@ impl<X: Evaluations, const OUTS: usize> SumOfProducts<'_, X, OUTS> {
         let Some(ring) = groups.first().map(|group| Arc::clone(group.terms[0].1[0].ring())) else {
             return;
         };
-        let starts: Vec<bool> = groups.iter().map(|group| group.sums.is_none()).collect();
+        let before = |group: &&mut Self| match group.sums {
+            None => Before::Nothing(Destination::Cache),
+            Some(_) => Before::Sums,
+        };
+        let before: Vec<Before> = groups.iter().map(before).collect();
         let terms: Vec<_> = groups
             .iter_mut()
             .map(|group| std::mem::take(&mut group.terms))
@@ -54,10 +59,10 @@ impl<X: Evaluations, const OUTS: usize> SumOfProducts<'_, X, OUTS> {
                 COLUMNS.min(ring.n())
             };
             for start in (0..ring.n()).step_by(columns) {
-                for (((x, y), outs), &starts) in factors.iter().zip(outs.as_chunks_mut::<OUTS>().0).zip(&starts) {
+                for (((x, y), outs), &before) in factors.iter().zip(outs.as_chunks_mut::<OUTS>().0).zip(&before) {
                     let outs = outs.each_mut().map(|out| &mut **out);
                     let range = start..start + columns;
-                    kernels::inner_products(ring.backend(), ring.modulus(prime), outs, x, y, range, starts);
+                    kernels::inner_products(ring.backend(), ring.modulus(prime), outs, x, y, range, before);
                 }
             }
         };

@@ -8,10 +8,10 @@
 //! All functions are safe to call from code compiled for the same features, which only an [`super::Ifma`] token lets in.
 
 use std::arch::x86_64::{
-    __m512i, __mmask8, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512,
+    __m512i, __mmask8, _MM_HINT_T1, _mm_prefetch, _mm_sfence, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512,
     _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_maskz_loadu_epi64, _mm512_min_epu64, _mm512_set1_epi64,
-    _mm512_setzero_si512, _mm512_shuffle_i64x2, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_sub_epi64,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
+    _mm512_setzero_si512, _mm512_shuffle_i64x2, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_stream_si512,
+    _mm512_sub_epi64, _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
 };
 
 use super::modulus::{MASK52, Modulus, ShoupFactor};
@@ -83,6 +83,28 @@ pub(super) fn load_few(words: &[u64]) -> __m512i {
 pub(super) fn store(row: &mut Row, x: __m512i) {
     // SAFETY: a row is 64 writable bytes; unaligned stores are allowed.
     unsafe { _mm512_storeu_si512(row.as_mut_ptr().cast(), x) }
+}
+
+/// Whether words start on a cache line, as [`store_past_caches`] needs.
+#[inline]
+pub(super) fn is_aligned(words: &[u64]) -> bool {
+    words.as_ptr().addr().is_multiple_of(size_of::<Row>())
+}
+
+/// Overwrites a row on a cache line without reading it; [`end_of_stores_past_caches`] before anyone else may read it.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store_past_caches(row: &mut Row, x: __m512i) {
+    debug_assert!(is_aligned(row));
+    // SAFETY: a row is 64 writable bytes, aligned as the caller checked.
+    unsafe { _mm512_stream_si512(row.as_mut_ptr().cast(), x) }
+}
+
+/// Orders stores past the caches before all that follows.
+#[inline]
+#[target_feature(enable = "sse")]
+pub(super) fn end_of_stores_past_caches() {
+    _mm_sfence();
 }
 
 /// Asks for a row to be brought to the second-level cache.

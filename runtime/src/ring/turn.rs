@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::kernels::Destination;
 use super::{AutomorphismTable, Basis, Domain, Poly, RingContext, kernels};
 
 /// What is done with the products of digits with one key: `addends` join the first of them, then X -> X^g is applied to all.
@@ -31,6 +32,7 @@ impl<'a> Turn<'a> {
         onto: bool,
     ) {
         let (backend, m) = (ring.backend(), ring.modulus(prime));
+        let destination = Destination::of_words(OUTS * ring.limb_count(basis) * ring.n());
         for addend in &self.addends {
             if addend.basis().is_raised() {
                 kernels::add(backend, m, sums[0], addend.limb_of_prime(prime));
@@ -43,7 +45,7 @@ impl<'a> Turn<'a> {
             if onto {
                 kernels::add_permuted(backend, m, out, sum, &self.table);
             } else {
-                kernels::permute(backend, out, sum, &self.table);
+                kernels::permute(backend, out, sum, &self.table, destination);
             }
         }
     }

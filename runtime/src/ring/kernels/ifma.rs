@@ -10,12 +10,12 @@ use std::arch::x86_64::{
 };
 use std::ops::Range;
 
-use super::ConversionSource;
+use super::{Before, ConversionSource, Destination};
 use crate::ring::automorphism::BlockMove;
 use crate::ring::modulus::{Modulus, ShoupFactor};
 use crate::ring::simd::{
-    LANES, Prime, Row, SUMMED_PRODUCTS, factor, load, load_few, madd_high, madd_low, mul_high, rows, rows_mut, splat,
-    store, subtract_if_above, transpose,
+    LANES, Prime, Row, SUMMED_PRODUCTS, end_of_stores_past_caches, factor, is_aligned, load, load_few, madd_high,
+    madd_low, mul_high, rows, rows_mut, splat, store, store_past_caches, subtract_if_above, transpose,
 };
 use crate::ring::{AutomorphismTable, CompactLimb};
 
@@ -180,12 +180,20 @@ macro_rules! permuted_block {
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
+pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, destination: Destination) {
     let sources = rows(x).as_chunks::<LANES>().0;
+    let past_caches = destination == Destination::Memory && is_aligned(out);
     for (out, step) in rows_mut(out).as_chunks_mut::<LANES>().0.iter_mut().zip(table.blocks()) {
         for (row, x) in out.iter_mut().zip(permuted_block!(sources, step)) {
-            store(row, x);
+            if past_caches {
+                store_past_caches(row, x);
+            } else {
+                store(row, x);
+            }
         }
+    }
+    if past_caches {
+        end_of_stores_past_caches();
     }
 }
 
@@ -253,24 +261,34 @@ pub(super) fn inner_products<const OUTS: usize>(
     x: &[CompactLimb],
     y: &[[&[u64]; OUTS]],
     columns: Range<usize>,
-    starts: bool,
+    before: Before,
 ) {
     let terms = x.len().div_ceil(x.len().div_ceil(TERMS_AT_ONCE).max(1)).max(1);
+    let past_caches = before == Before::Nothing(Destination::Memory) && terms == x.len();
+    let past_caches = past_caches && out.iter().all(|out| is_aligned(out));
     let width = if terms == x.len() { columns.len() } else { COLUMNS };
     for start in columns.clone().step_by(width.max(1)) {
         let range = start / (TILE * LANES)..(start + width).min(columns.end) / (TILE * LANES);
         for (group, (x, y)) in x.chunks(terms).zip(y.chunks(terms)).enumerate() {
+            let starts = before != Before::Sums && group == 0;
             for tile in range.clone() {
-                add_products(m, &mut out, x, y, tile, starts && group == 0);
+                if past_caches {
+                    add_products::<OUTS, true>(m, &mut out, x, y, tile, starts);
+                } else {
+                    add_products::<OUTS, false>(m, &mut out, x, y, tile, starts);
+                }
             }
         }
+    }
+    if past_caches {
+        end_of_stores_past_caches();
     }
 }
 
 /// One tile of at most [`SUMMED_PRODUCTS`] products, added to what is in `out` unless it `starts`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-fn add_products<const OUTS: usize>(
+fn add_products<const OUTS: usize, const PAST_CACHES: bool>(
     m: &Modulus,
     out: &mut [&mut [u64]; OUTS],
     x: &[CompactLimb],
@@ -296,7 +314,12 @@ fn add_products<const OUTS: usize>(
         for t in 0..TILE {
             let before = if starts { zero } else { load(&out[t]) };
             let low = _mm512_add_epi64(low[o][t], before);
-            store(&mut out[t], prime.reduce_wide(high[o][t], low, radix));
+            let sum = prime.reduce_wide(high[o][t], low, radix);
+            if PAST_CACHES {
+                store_past_caches(&mut out[t], sum);
+            } else {
+                store(&mut out[t], sum);
+            }
         }
     }
 }

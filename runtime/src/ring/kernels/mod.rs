@@ -22,6 +22,38 @@ pub(crate) struct ConversionSource {
     pub(crate) reciprocal: f64,
 }
 
+/// Where results go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// To the caches, as usual.
+    Cache,
+    /// Past the caches if the processor can: so much is written that none of it is there any more when it is read, and what was in
+    /// its place need not be fetched first.
+    Memory,
+}
+
+impl Destination {
+    /// Bytes of one result that a last-level cache is not expected to keep beside what else is at work.
+    const LARGE: usize = 16 << 20;
+
+    /// For a result of so many words.
+    pub(crate) fn of_words(words: usize) -> Self {
+        match words * size_of::<u64>() >= Self::LARGE {
+            true => Self::Memory,
+            false => Self::Cache,
+        }
+    }
+}
+
+/// What is in the place of sums before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing that counts; they go there.
+    Nothing(Destination),
+    /// What they are added to.
+    Sums,
+}
+
 /// Declares each kernel once, with its contract, for all families.
 macro_rules! kernels {
     ($($(#[$contract:meta])* fn $name:ident $([$count:ident])? ($($argument:ident: $kind:ty),* $(,)?);)*) => {$(
@@ -66,19 +98,19 @@ kernels! {
         addend: (&[u64], ShoupFactor),
     );
     /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
-    fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable);
+    fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, destination: Destination);
     /// Ensures: `acc[i] = acc[i] + x[source[i]] (mod q)` for the table's permutation.
     fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable);
     /// Requires: columns in whole blocks of 64. Of x only the low 52 bits count; unless all is in [0, q), 6q < 2^52.
-    /// Ensures:  `out[o][i] = before + sum_d x[d][i] * y[d][o][i] (mod q)` for i in `columns`, where before is 0 if it `starts`,
-    ///           else `out[o][i]`.
+    /// Ensures:  `out[o][i] = before + sum_d x[d][i] * y[d][o][i] (mod q)` for i in `columns`, where before is 0 or
+    ///           `out[o][i]`.
     fn inner_products[OUTS](
         m: &Modulus,
         out: [&mut [u64]; OUTS],
         x: &[CompactLimb],
         y: &[[&[u64]; OUTS]],
         columns: Range<usize>,
-        starts: bool,
+        before: Before,
     );
     /// Requires: `limbs[k]` below the modulus of source k.
     /// Ensures:  `quotients[i] = round(sum_k limbs[k][i] / b_k)`, each rounded and summed in double precision in this order.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::ConversionSource;
+use super::{Before, ConversionSource, Destination};
 use crate::ring::modulus::{MASK52, Modulus, ShoupFactor};
 use crate::ring::{AutomorphismTable, CompactLimb};
 
@@ -67,7 +67,7 @@ pub(super) fn sub_from_then_mul_add_shoup(
     }
 }
 
-pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable) {
+pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, _destination: Destination) {
     for (out, &i) in out.iter_mut().zip(table.source()) {
         *out = x[i as usize];
     }
@@ -86,11 +86,14 @@ pub(super) fn inner_products<const OUTS: usize>(
     x: &[CompactLimb],
     y: &[[&[u64]; OUTS]],
     columns: Range<usize>,
-    starts: bool,
+    before: Before,
 ) {
     for (o, out) in out.into_iter().enumerate() {
         for i in columns.clone() {
-            let before = if starts { 0 } else { u128::from(out[i]) };
+            let before = match before {
+                Before::Nothing(_) => 0,
+                Before::Sums => u128::from(out[i]),
+            };
             let products = x
                 .iter()
                 .zip(y)

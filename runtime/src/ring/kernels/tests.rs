@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::ring::modulus::MASK52;
-use crate::ring::{evaluation_exponents, find_ntt_primes};
+use crate::ring::{AlignedBuffer, evaluation_exponents, find_ntt_primes};
 
 const N: usize = 128;
+const NOTHING: Before = Before::Nothing(Destination::Cache);
 
 /// 0, 1, q/2, q-2, q-1 against each other, then pseudo-random values.
 fn values(q: u64, seed: u64) -> Vec<u64> {
@@ -115,7 +116,17 @@ fn sums_of_products_match_wide_arithmetic() {
                 let (mut first, mut second) = (vec![0; N], vec![0; N]);
                 let factors: Vec<CompactLimb> = x_limbs.iter().map(|x| CompactLimb::dense(x)).collect();
                 let outs = [&mut first, &mut second].map(|out: &mut Vec<u64>| out.as_mut_slice());
-                inner_products(family, m, outs, &factors, &pairs, 0..N, true);
+                inner_products(family, m, outs, &factors, &pairs, 0..N, NOTHING);
+                for (before, expected) in [(Before::Nothing(Destination::Memory), &first), (Before::Sums, &second)] {
+                    let mut out = AlignedBuffer::zeroed(N);
+                    let part = usize::from(before == Before::Sums);
+                    let single: Vec<[&[u64]; 1]> = pairs.iter().map(|pair| [pair[part]]).collect();
+                    inner_products(family, m, [&mut out], &factors, &single, 0..N, before);
+                    assert!(
+                        out[..] == expected[..],
+                        "{family:?}, q = {q}, {terms} terms, {before:?}"
+                    );
+                }
                 let weights: Vec<u64> = y.iter().map(|y| y[3]).collect();
                 let mut weighted = vec![0; N];
                 for columns in [0..64, 64..N] {
@@ -147,7 +158,7 @@ fn sums_of_products_take_lazy_factors() {
             let y = y.as_slice();
             let factors = vec![CompactLimb::dense(&x); terms];
             let mut sum = vec![0; N];
-            inner_products(family, m, [&mut sum], &factors, &vec![[y]; terms], 0..N, true);
+            inner_products(family, m, [&mut sum], &factors, &vec![[y]; terms], 0..N, NOTHING);
             let expected = terms as u128 * wide(MASK52) % wide(q) * wide(q - 1) % wide(q);
             assert!(
                 sum.iter().all(|&found| wide(found) == expected),
@@ -165,7 +176,10 @@ fn permutations_follow_the_table() {
             let table = AutomorphismTable::new(n, g);
             for family in [Backend::Portable, Backend::detect()] {
                 let mut out = vec![0; n];
-                permute(family, &mut out, &x, &table);
+                permute(family, &mut out, &x, &table, Destination::Cache);
+                let mut past_caches = AlignedBuffer::zeroed(n);
+                permute(family, &mut past_caches, &x, &table, Destination::Memory);
+                assert!(past_caches[..] == out[..]);
                 for (&found, &e) in out.iter().zip(&x) {
                     assert_eq!(found, e * g % (2 * n as u64));
                 }
