@@ -183,14 +183,27 @@ fn chains_and_polynomials_have_their_predicted_noise() {
 
 #[test]
 fn keys_have_their_predicted_size() {
-    for dnum in [5, 3] {
-        let spec = spec(dnum);
+    // wide digits, so that low levels do with fewer special primes
+    let wide = ParameterSpec {
+        max_level: 11,
+        log_scale: 40,
+        log_q0: 45,
+        dnum: 2,
+        log_special: 50,
+        n_special: 5,
+        ..spec(5)
+    };
+    for spec in [spec(5), spec(3), wide] {
         let params = Parameters::new(literal(&spec, Security::None).expect("primes exist")).expect("a valid set");
         let mut rng = SecretRng::from_seed([7; 32]);
         let secret = SecretKey::generate(&params, &mut rng);
-        for level in [0, 2, 4] {
+        for level in 0..=spec.max_level as usize {
             let key = secret.relin_key(level, &mut rng).expect("a key");
-            assert_eq!(key.memory_bytes() as u64, Costs::new(&spec).key_bytes(level as u32));
+            assert_eq!(
+                key.memory_bytes() as u64,
+                Costs::new(&spec).key_bytes(level as u32),
+                "level {level}"
+            );
         }
     }
 }

@@ -11,11 +11,13 @@
 mod gaussian;
 mod infer;
 mod interp;
+mod key_switch;
 mod noise;
 mod ops;
 
 pub use crate::parameters::{BootstrapSpec, ParameterSpec, Secret};
 pub use interp::{Interpreter, Noise, RunResult, Watch};
+pub use key_switch::KeySwitchSpec;
 pub use noise::NoiseModel;
 pub use ops::{Bsgs, CkksOp};
 

@@ -7,7 +7,7 @@
 //! Source: Costache, Curtis, Hales, Murphy, Ogilvie, Player: "On the precision loss in approximate homomorphic
 //! encryption", SAC 2023 (average-case variances); Kim, Papadimitriou, Polyakov, CT-RSA 2022 (hybrid key switching).
 
-use super::{ParameterSpec, Secret};
+use super::{KeySwitchSpec, ParameterSpec, Secret};
 
 /// Standard deviation of the error of an encryption (homomorphicencryption.org standard).
 const ERROR_SIGMA: f64 = 3.2;
@@ -27,8 +27,7 @@ pub struct NoiseModel {
     log_scale: f64,
     log_q0: f64,
     max_level: u32,
-    digit_primes: u32,
-    log_p: f64,
+    switch: KeySwitchSpec,
     /// log2 of the standard deviation of a bootstrap's error.
     log_bootstrap_error: Option<f64>,
 }
@@ -63,8 +62,7 @@ impl NoiseModel {
             log_scale: f64::from(spec.log_scale),
             log_q0: f64::from(spec.log_q0),
             max_level: spec.max_level,
-            digit_primes: spec.digit_primes(),
-            log_p: f64::from(spec.log_special) * f64::from(spec.n_special),
+            switch: KeySwitchSpec::new(spec),
             log_bootstrap_error: spec.bootstrap.as_ref().map(|it| it.log_error),
         })
     }
@@ -98,7 +96,7 @@ impl NoiseModel {
     /// Bits by which a value of magnitude 1 at `level` and the `scale_power`-th power of the scale stays below half of
     /// the modulus; a value of more bits would wrap around.
     pub fn headroom(&self, level: u32, scale_power: u32) -> f64 {
-        self.log_modulus(0, level + 1) - 1.0 - f64::from(scale_power) * self.log_scale
+        self.log_modulus(level) - 1.0 - f64::from(scale_power) * self.log_scale
     }
 
     /// Rounding both parts of a ciphertext: the second one meets the secret.
@@ -106,25 +104,20 @@ impl NoiseModel {
         ROUNDING_VARIANCE * (1.0 + self.secret_weight)
     }
 
-    /// Sum over the digits of N sigma^2 D^2 / (12 P^2).
+    /// Sum over the digits of N sigma^2 D^2 / (12 P^2), P the product of the special primes in use.
     fn key_errors(&self, level: u32) -> f64 {
-        let n_primes = level.min(self.max_level) + 1;
-        let digits = (0..n_primes).step_by(self.digit_primes as usize);
-        let ratios = digits.map(|start| {
-            let end = (start + self.digit_primes).min(n_primes);
-            (2.0 * (self.log_modulus(start, end) - self.log_p)).exp2()
-        });
+        let level = level.min(self.max_level);
+        let log_p = self.switch.log_special_modulus(level);
+        let ratios = self
+            .switch
+            .log_digits(level)
+            .map(|log_digit| (2.0 * (log_digit - log_p)).exp2());
         self.n * ERROR_SIGMA * ERROR_SIGMA * ROUNDING_VARIANCE * ratios.sum::<f64>()
     }
 
-    /// log2 of the product of the primes `q_start..q_end`.
-    fn log_modulus(&self, start: u32, end: u32) -> f64 {
-        let first = if start == 0 && end > 0 {
-            self.log_q0 - self.log_scale
-        } else {
-            0.0
-        };
-        first + f64::from(end - start) * self.log_scale
+    /// log2 of the modulus at `level`.
+    fn log_modulus(&self, level: u32) -> f64 {
+        self.log_q0 + f64::from(level) * self.log_scale
     }
 
     fn in_slots(&self, coefficient_variance: f64, slots: usize, scale_power: u32) -> f64 {

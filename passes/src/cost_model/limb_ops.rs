@@ -5,7 +5,7 @@
 
 use super::table::CostTable;
 use crate::bsgs::RotationCost;
-use aphelion_ir::ckks::ParameterSpec;
+use aphelion_ir::ckks::{KeySwitchSpec, ParameterSpec};
 use aphelion_runtime::ckks::boot::Operation;
 use aphelion_runtime::ckks::keys::KeySwitchKey;
 use aphelion_runtime::ckks::linear::LinearTransform;
@@ -171,8 +171,7 @@ fn plain_product(limbs: u32, density: f64) -> LimbOps {
 pub struct Costs {
     /// log2 of the ring degree.
     pub log_n: u32,
-    digit_primes: u32,
-    n_special: u32,
+    switch: KeySwitchSpec,
 }
 
 impl Costs {
@@ -180,21 +179,26 @@ impl Costs {
     pub fn new(spec: &ParameterSpec) -> Self {
         Costs {
             log_n: spec.log_n,
-            digit_primes: spec.digit_primes(),
-            n_special: spec.n_special,
+            switch: KeySwitchSpec::new(spec),
         }
     }
 
     /// Digits in use at `level`.
     pub fn digits(&self, level: u32) -> u32 {
-        (level + 1).div_ceil(self.digit_primes)
+        self.switch.digits(level)
     }
 
-    /// Bytes of a key for key switching at `level` as it lies in memory: one polynomial over all primes per digit.
+    /// Limbs of what is raised to the special primes of `level`.
+    fn raised_limbs(&self, level: u32) -> u32 {
+        level + 1 + self.switch.special_primes(level)
+    }
+
+    /// Bytes of a key for key switching at `level` as it lies in memory: one polynomial per digit, over the primes of the level and
+    /// its special ones.
     pub fn key_bytes(&self, level: u32) -> u64 {
         KeySwitchKey::memory_bytes_of(
             self.digits(level) as usize,
-            (level + 1 + self.n_special) as usize,
+            self.raised_limbs(level) as usize,
             self.log_n,
         ) as u64
     }
@@ -213,7 +217,7 @@ impl Costs {
 
     /// Bytes that a key switch works with at `level`: its digits, its result, and what that becomes.
     pub fn key_switch_bytes(&self, level: u32) -> u64 {
-        u64::from(self.digits(level) / 2 + 3) * self.limb_bytes(2 * (level + 1 + self.n_special))
+        u64::from(self.digits(level) / 2 + 3) * self.limb_bytes(2 * self.raised_limbs(level))
     }
 
     /// Addition of two ciphertexts of `parts` parts, or of a plaintext (`parts` 1).
@@ -257,8 +261,7 @@ impl Costs {
 
     /// A relinearisation with the rescale that follows it: one division by P and the last prime.
     pub fn relinearize_rescale(&self, level: u32) -> LimbOps {
-        let division = self.divide(level + self.n_special, self.n_special + 1) * 2.0;
-        self.key_switch_raised(level) + self.multiply_plain(level, 2) + division
+        self.key_switch_raised(level) + self.multiply_plain(level, 2) + self.divide_all(level) * 2.0
     }
 
     /// A rotation.
@@ -299,20 +302,18 @@ impl Costs {
 
     /// Whether a linear transform keeps its rotated inputs modulo QP.
     pub fn babies_stay_raised(&self, size: &TransformSize, level: u32) -> bool {
-        let division = (level + 1 + self.n_special) * self.log_n + (level + 1) * self.n_special;
-        let raised = 2 * self.n_special as usize * size.diagonals + size.giants * division as usize;
+        let special = self.switch.special_primes(level);
+        let division = (level + 1 + special) * self.log_n + (level + 1) * special;
+        let raised = 2 * special as usize * size.diagonals + size.giants * division as usize;
         size.babies > 0 && raised < 2 * size.babies * division as usize
     }
 
     /// Limbs of every encoded diagonal of a linear transform at `level`.
     pub fn diagonal_limbs(&self, size: &TransformSize, level: u32) -> u32 {
-        level
-            + 1
-            + if self.babies_stay_raised(size, level) {
-                self.n_special
-            } else {
-                0
-            }
+        match self.babies_stay_raised(size, level) {
+            true => self.raised_limbs(level),
+            false => level + 1,
+        }
     }
 
     /// A linear transform at `level` with its rescale, without rotate-and-sum, diagonals encoded beforehand.
@@ -320,7 +321,7 @@ impl Costs {
         let is_raised = self.babies_stay_raised(size, level);
         let limbs = self.diagonal_limbs(size, level);
         let mut baby = self.key_product(level) + self.permute(limbs);
-        let mut giant = self.key_switch_raised(level) + self.permute(level + 1 + self.n_special);
+        let mut giant = self.key_switch_raised(level) + self.permute(self.raised_limbs(level));
         let mut end = self.divide(level, 1) * 2.0;
         if is_raised {
             giant = giant + self.mod_down(level);
@@ -328,7 +329,7 @@ impl Costs {
             baby = baby + self.mod_down(level) * 2.0;
         }
         if is_raised || size.giants > 0 {
-            end = self.divide(level + self.n_special, self.n_special + 1) * 2.0;
+            end = self.divide_all(level) * 2.0;
         }
         let density = match size.numbers {
             0 => TYPICAL_DENSITY,
@@ -373,7 +374,7 @@ impl Costs {
     /// Prices of the parts of a linear transform at `level`, for the choice of its plan.
     pub fn rotation_cost(&self, level: u32, table: &CostTable) -> RotationCost {
         let seconds = |ops: LimbOps| table.seconds(self.log_n, &ops);
-        let limbs = level + 1 + self.n_special;
+        let limbs = self.raised_limbs(level);
         RotationCost {
             hoist: seconds(self.decompose(level)),
             baby: seconds(self.key_product(level) + self.permute(limbs)),
@@ -395,14 +396,12 @@ impl Costs {
             + self.multiply_plain(middle, 2) * coefficients
     }
 
-    /// Digit decomposition of one polynomial, raised to all primes.
+    /// Digit decomposition of one polynomial, raised to the special primes.
     fn decompose(&self, level: u32) -> LimbOps {
         let n_limbs = level + 1;
-        let n_raised = n_limbs + self.n_special;
-        let digits = (0..n_limbs).step_by(self.digit_primes as usize);
-        let widths = digits.map(|start| self.digit_primes.min(n_limbs - start));
+        let n_raised = self.raised_limbs(level);
         let (mut ntt, mut convert) = (f64::from(n_limbs), 0.0);
-        for width in widths {
+        for width in self.switch.digit_widths(level) {
             ntt += f64::from(n_raised - width);
             convert += f64::from(width * (n_raised - width));
         }
@@ -416,14 +415,21 @@ impl Costs {
     /// Inner product of the digits with a key.
     fn key_product(&self, level: u32) -> LimbOps {
         LimbOps {
-            stream_multiply: f64::from(2 * self.digits(level) * (level + 1 + self.n_special)),
+            stream_multiply: f64::from(2 * self.digits(level) * self.raised_limbs(level)),
             ..LimbOps::default()
         }
     }
 
     /// Division of one polynomial by P.
     fn mod_down(&self, level: u32) -> LimbOps {
-        self.divide(level + self.n_special, self.n_special)
+        let special = self.switch.special_primes(level);
+        self.divide(level + special, special)
+    }
+
+    /// Division of one polynomial by P and the last prime.
+    fn divide_all(&self, level: u32) -> LimbOps {
+        let special = self.switch.special_primes(level);
+        self.divide(level + special, special + 1)
     }
 
     /// Division of one polynomial of `top + 1` limbs by the product of `by` of them.

@@ -232,7 +232,7 @@ impl Bootstrapper {
         let params = self.evaluator.params();
         let level = self.plan.raised_level();
         let raised = mod_raise(params, &self.encapsulation, bottom, level)?;
-        let limbs = level + 1 + params.p().len();
+        let limbs = params.ring().limb_count(EncapsulationKeys::raised_basis(params, level));
         watch.lap("mod_raise", 0, 2, 3 * limbs + level + 1);
         let switches = trace_steps(bottom.slots(), params.max_slots()).len();
         let mut traced = trace(&self.evaluator, raised)?;

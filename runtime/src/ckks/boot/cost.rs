@@ -16,17 +16,22 @@ const AUTOMORPHISM: f64 = 0.5;
 const KEY: f64 = 0.25;
 
 /// Shape of the key switch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SwitchShape {
     /// Primes of every digit but perhaps the last.
     pub digit_primes: usize,
-    /// Special primes.
-    pub special: usize,
+    /// Special primes in use at each level.
+    pub special: Vec<usize>,
 }
 
 impl SwitchShape {
+    /// Special primes of the whole chain.
+    pub(super) fn special_primes(&self) -> usize {
+        self.special.last().copied().unwrap_or(0)
+    }
+
     fn raised_limbs(&self, level: usize) -> usize {
-        level + 1 + self.special
+        level + 1 + self.special[level]
     }
 
     fn digits(&self, level: usize) -> usize {
@@ -47,7 +52,7 @@ impl SwitchShape {
 
     /// Division of one polynomial by the special primes.
     fn division(&self, level: usize) -> f64 {
-        self.raised_limbs(level) as f64 + CONVERSION * ((self.special + 1) * (level + 1)) as f64
+        self.raised_limbs(level) as f64 + CONVERSION * ((self.special[level] + 1) * (level + 1)) as f64
     }
 
     /// A whole key switch.

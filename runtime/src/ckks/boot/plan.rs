@@ -417,6 +417,6 @@ fn cheapest(costs: &[f64], will_do: impl Fn(usize) -> Result<bool>) -> Result<Op
 pub(super) fn switch_shape(literal: &ParametersLiteral) -> SwitchShape {
     SwitchShape {
         digit_primes: literal.q.len().div_ceil(literal.dnum),
-        special: literal.p.len(),
+        special: literal.special_limbs(),
     }
 }

@@ -9,7 +9,9 @@ use super::failure::least_reach;
 use super::plan::{BootstrapCircuit, BootstrapRequest, Content};
 use super::precision::{FactorNoise, Gains, NoiseInputs, Precision, precision};
 use super::sine::sine_error;
-use crate::ckks::params::{ChainRequest, KEY_SWITCH_MARGIN_BITS, ParametersLiteral, Security, UpperLevel, max_log_qp};
+use crate::ckks::params::{
+    ChainRequest, KEY_SWITCH_MARGIN_BITS, ParametersLiteral, Security, UpperLevel, max_log_qp, special_limbs,
+};
 use crate::error::{Error, Result};
 
 /// Largest log2 of a special prime that the choice of primes can rely on.
@@ -172,8 +174,9 @@ impl Sketch {
             Content::Complex => 2 * request.slots,
         };
         let shape = self.switch_shape(request, circuit);
+        let shape = shape.as_ref();
         let widest = shape.map_or(0.0, |shape| self.widest_digit(shape.digit_primes));
-        let log_p = shape.map_or(0.0, |shape| log_special(widest, shape.special));
+        let log_p = shape.map_or(0.0, |shape| log_special(widest, shape.special_primes()));
         Ok(precision(
             &NoiseInputs {
                 log_n: request.log_n,
@@ -225,9 +228,10 @@ impl Sketch {
                     Security::Classical128 => log_q + log_special(widest, special as usize) <= bound,
                     Security::None => count.div_ceil(digit_primes) >= INSECURE_DIGITS.min(count),
                 };
-                fits.then_some(SwitchShape {
+                let log_each = log_special(widest, special as usize) / special;
+                fits.then(|| SwitchShape {
                     digit_primes,
-                    special: special as usize,
+                    special: special_limbs(&self.log_primes, digit_primes, &vec![log_each; special as usize]),
                 })
             })
             .collect()
@@ -236,8 +240,8 @@ impl Sketch {
     /// The digits of the circuit, or where it does not say the widest that stay secure.
     pub(super) fn switch_shape(&self, request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Option<SwitchShape> {
         let shapes = self.switch_shapes(request, circuit);
-        let is_wanted = |shape: &&SwitchShape| circuit.digits.is_none_or(|digits| self.digits(shape) == digits);
-        shapes.iter().find(is_wanted).copied()
+        let is_wanted = |shape: &SwitchShape| circuit.digits.is_none_or(|digits| self.digits(shape) == digits);
+        shapes.into_iter().find(is_wanted)
     }
 
     /// Digits of the whole chain.

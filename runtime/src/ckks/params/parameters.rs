@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{KEY_SWITCH_MARGIN_BITS, KEY_SWITCH_SLACK_BITS, digit_primes};
+use super::chain::{KEY_SWITCH_SLACK_BITS, digit_primes, special_limbs, special_limbs_beyond};
 use super::{SecretDistribution, Security, max_log_qp, security_bits};
 use crate::ckks::wire::Fingerprint;
 use crate::error::{Error, Result};
@@ -85,9 +85,7 @@ impl Parameters {
         let ring = RingContext::new(literal.log_n, &literal.q, &literal.p)?;
         Ok(Arc::new(Self {
             scales: canonical_scales(&literal)?,
-            special_limbs: (0..literal.q.len())
-                .map(|level| special_limbs(&literal, level))
-                .collect(),
+            special_limbs: literal.special_limbs(),
             security_bits: security_bits(literal.log_n, literal.secret, log_qp).ok(),
             fingerprint: fingerprint(&literal),
             literal,
@@ -213,7 +211,7 @@ impl Parameters {
 
     /// Special primes that exceed `2^log2` together, or all there are.
     pub(crate) fn special_limbs_beyond(&self, log2: f64) -> usize {
-        special_limbs_beyond(self.p(), log2)
+        special_limbs_beyond(&log2_each(self.p()), log2)
     }
 
     /// The primes of a level and the special ones of its key switch.
@@ -298,16 +296,16 @@ impl Parameters {
     }
 }
 
-fn special_limbs(literal: &ParametersLiteral, level: usize) -> usize {
-    let digits = literal.q[..=level].chunks(digit_primes(literal.q.len(), literal.dnum));
-    let largest = digits.map(log2_product).fold(0.0, f64::max);
-    special_limbs_beyond(&literal.p, largest + KEY_SWITCH_MARGIN_BITS)
+impl ParametersLiteral {
+    /// Special primes of the key switch at each level.
+    pub(crate) fn special_limbs(&self) -> Vec<usize> {
+        let width = digit_primes(self.q.len(), self.dnum);
+        special_limbs(&log2_each(&self.q), width, &log2_each(&self.p))
+    }
 }
 
-/// How many primes, from the front, have a product of 2^`log2`; all if that is too much.
-fn special_limbs_beyond(p: &[u64], log2: f64) -> usize {
-    let suffices = |count: &usize| log2_product(&p[..*count]) >= log2;
-    (1..p.len()).find(suffices).unwrap_or(p.len())
+fn log2_each(primes: &[u64]) -> Vec<f64> {
+    primes.iter().map(|prime| (*prime as f64).log2()).collect()
 }
 
 /// Sum of the logarithms of some primes.
