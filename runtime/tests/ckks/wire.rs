@@ -104,6 +104,17 @@ fn evaluation_keys_stream_one_by_one() {
     assert!(matches!(refused, Error::Malformed { offset: 32, .. }), "{refused}");
 }
 
+/// A client, and what it writes of the keys of [`request`].
+fn written_keys() -> (Client, Vec<u8>) {
+    let mut client = Client::new(tiny());
+    let mut stream = Vec::new();
+    client
+        .secret
+        .write_evaluation_keys(&request(), &mut client.rng, &mut stream, |_, _| ())
+        .unwrap();
+    (client, stream)
+}
+
 /// A file with these bytes.
 fn file(bytes: &[u8]) -> std::fs::File {
     let mut file = tempfile::tempfile().unwrap();
@@ -113,12 +124,7 @@ fn file(bytes: &[u8]) -> std::fs::File {
 
 #[test]
 fn mapped_keys_are_those_that_are_read() {
-    let mut client = Client::new(tiny());
-    let mut stream = Vec::new();
-    client
-        .secret
-        .write_evaluation_keys(&request(), &mut client.rng, &mut stream, |_, _| ())
-        .unwrap();
+    let (client, stream) = written_keys();
     let read = EvaluationKeys::read_from(&client.params, &mut &stream[..]).unwrap();
     let mapped = EvaluationKeys::map(&client.params, &file(&stream)).unwrap();
     assert_eq!((read.mapped_bytes(), mapped.memory_bytes()), (0, read.memory_bytes()));
@@ -137,12 +143,7 @@ fn mapped_keys_are_those_that_are_read() {
 
 #[test]
 fn damaged_key_files_are_not_mapped() {
-    let mut client = Client::new(tiny());
-    let mut stream = Vec::new();
-    client
-        .secret
-        .write_evaluation_keys(&request(), &mut client.rng, &mut stream, |_, _| ())
-        .unwrap();
+    let (client, stream) = written_keys();
     let map = |bytes: &[u8]| EvaluationKeys::map(&client.params, &file(bytes));
     for cut in [1, 39, 40, 100, 1000, stream.len() / 2, stream.len() - 1] {
         let error = map(&stream[..cut]).err().unwrap();

@@ -55,7 +55,7 @@ impl PublicKey {
         let mut ephemeral = SecretPoly::new(Poly::from_signed(self.params.ring(), basis, &coefficients));
         ephemeral.to_eval();
         let mut parts = Vec::with_capacity(2);
-        let mask = expand(&self.params, basis, &self.seed);
+        let mask = uniform(self.params.ring(), basis, Domain::Eval, &self.seed);
         for half in [&self.body, &mask] {
             let mut part = Poly::inner_product(basis, &[half], &[&ephemeral]);
             part.add_assign(&noise(&self.params, basis, rng));
@@ -78,7 +78,7 @@ impl SecretKey {
         body.add_compact(&plaintext.poly);
         let (scale, slots) = (plaintext.scale, plaintext.slots);
         Ok(Ciphertext {
-            parts: vec![body, expand(&self.params, basis, &seed)],
+            parts: vec![body, uniform(self.params.ring(), basis, Domain::Eval, &seed)],
             scale,
             slots,
             seed: Some(seed),
@@ -108,11 +108,6 @@ impl SecretKey {
         }
         poly
     }
-}
-
-/// The uniform polynomial of a seed, read as evaluations.
-pub(crate) fn expand(params: &Arc<Parameters>, basis: Basis, seed: &[u8; 32]) -> Poly {
-    uniform(params.ring(), basis, Domain::Eval, seed)
 }
 
 fn message_basis(plaintext: &Plaintext) -> Result<Basis> {

@@ -15,4 +15,3 @@ pub use secret::SecretKey;
 pub use switch::KeySwitchKey;
 
 pub(crate) use encapsulation::log_special;
-pub(crate) use encrypt::expand;

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use super::frame::{Frame, Kind, Reader};
 use super::poly::{poly_bytes, read_poly, write_poly};
 use crate::ckks::Ciphertext;
-use crate::ckks::keys::expand;
 use crate::ckks::params::Parameters;
 use crate::error::Result;
-use crate::ring::Basis;
+use crate::ring::{Basis, Domain, uniform};
 
 impl Ciphertext {
     /// The ciphertext as bytes.
@@ -69,7 +68,10 @@ impl Ciphertext {
             .map(|_| read_poly(&mut reader, params.ring(), basis))
             .collect::<Result<Vec<_>>>()?;
         reader.finish()?;
-        parts.extend(seed.as_ref().map(|seed| expand(params, basis, seed)));
+        parts.extend(
+            seed.as_ref()
+                .map(|seed| uniform(params.ring(), basis, Domain::Eval, seed)),
+        );
         Ok(Self {
             parts,
             scale,
