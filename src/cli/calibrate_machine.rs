@@ -45,7 +45,7 @@ impl CalibrateMachine {
         let (log_n, time): (&[u32], f64) = if self.quick {
             (&[14], 0.1)
         } else {
-            (&[12, 13, 14, 15, 16], 0.7)
+            (&[12, 13, 14, 15, 16], 0.5)
         };
         let calibration = calibrate(log_n, time, output)?;
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
