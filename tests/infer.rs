@@ -94,6 +94,42 @@ fn lenet_with_squares() {
     check(&infer("lenet_sq", "mnist_test", "3", "60..100"), 12.0);
 }
 
+/// A program in the model language that the rewrite rules change, encrypted.
+fn pattern(name: &str, data: &str, bits: f64) {
+    let (model, data) = (
+        format!("examples/models/{name}.aph-model"),
+        format!("examples/data/{data}.npz:x"),
+    );
+    let input = ["infer", &model, "--input", &data, "--samples", "2", "--seed", "7"];
+    let calibrate = ["--calibrate", &data, "--calibrate-rows", "60..100", "--json"];
+    check(&json(&[input.as_slice(), &calibrate].concat()), bits);
+}
+
+#[test]
+fn a_gate_shared_by_two_branches() {
+    pattern("gated_unit", "credit_test", 16.0);
+}
+
+#[test]
+fn squeeze_and_excitation_with_a_residual() {
+    pattern("squeeze_excite", "mnist_test", 20.0);
+}
+
+#[test]
+fn attention_over_steps() {
+    pattern("attention", "gunpoint_test", 10.0);
+}
+
+#[test]
+fn a_mixture_of_activations() {
+    pattern("mixed_activations", "credit_test", 10.0);
+}
+
+#[test]
+fn powers_of_interactions() {
+    pattern("interactions", "credit_test", 12.0);
+}
+
 #[test]
 fn processes_keep_within_the_memory_they_are_given() {
     let data = "examples/data/mnist_test.npz";
