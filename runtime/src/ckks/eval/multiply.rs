@@ -90,9 +90,11 @@ impl Evaluator {
     /// # Errors
     /// [`Error::MissingRelinKey`], [`Error::KeyLevelTooLow`].
     pub fn relinearize(&self, a: &Ciphertext) -> Result<Ciphertext> {
-        let mut result = a.clone();
-        self.relinearize_in_place(&mut result)?;
-        Ok(result)
+        if a.parts.len() == 2 {
+            return Ok(a.clone());
+        }
+        let parts = self.relinearized(a, a.level())?;
+        Ok(Ciphertext::computed(parts, a.scale(), a.slots()))
     }
 
     /// As [`Evaluator::relinearize`], in place.
@@ -103,10 +105,7 @@ impl Evaluator {
         if a.parts.len() == 2 {
             return Ok(());
         }
-        a.check_parts("relinearize", 3)?;
-        let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
-        let product = key.product_with_digits_of(self.params(), &a.parts[2]);
-        self.divide_and_add(a, &product, a.level());
+        a.parts = self.relinearized(a, a.level())?;
         Ok(())
     }
 
@@ -128,20 +127,21 @@ impl Evaluator {
             *a = self.rescale_to(a, level)?;
             return Ok(());
         }
-        a.check_parts("relinearize", 3)?;
         self.check_level("rescale", a, level + 1)?;
-        let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
-        let product = key.product_with_digits_of(self.params(), &a.parts[2]);
+        let parts = self.relinearized(a, level)?;
         a.scale /= self.divisor(a.level(), level);
-        self.divide_and_add(a, &product, level);
+        a.parts = parts;
         Ok(())
     }
 
-    /// From the first two parts of `a` and the raised switch of its third to both over q_0..q_level, divided by the rest.
-    fn divide_and_add(&self, a: &mut Ciphertext, [body, mask]: &[Poly; 2], level: usize) {
-        let dividend = |x, part| Dividend { x, addend: Some(part) };
-        let dividends = [dividend(body, &a.parts[0]), dividend(mask, &a.parts[1])];
-        a.parts = self.params().ring().divide_each(dividends, level + 1, None).into();
+    /// The first two parts of `a` and the switch of its third over q_0..q_level, divided by the primes above.
+    fn relinearized(&self, a: &Ciphertext, level: usize) -> Result<Vec<Poly>> {
+        a.check_parts("relinearize", 3)?;
+        let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
+        let [body, mask] = key.product_with_digits_of(self.params(), &a.parts[2]);
+        let dividends =
+            [(&body, &a.parts[0]), (&mask, &a.parts[1])].map(|(x, part)| Dividend { x, addend: Some(part) });
+        Ok(self.params().ring().divide_each(dividends, level + 1, None).into())
     }
 
     /// 2 a * a - 1 with three parts, at the square of the scale: the cosine of the doubled angle.
