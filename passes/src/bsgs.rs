@@ -7,14 +7,15 @@
 //!         can. The cheapest split by [`RotationCost`] wins, the earlier candidate on a tie.
 //! Source: Halevi, Shoup, "Faster Homomorphic Linear Transformations in HElib", CRYPTO 2018; hoisting of giants as in
 //!         Bossuat et al., EUROCRYPT 2021. The lattice search is ours.
-//! Cost:   O(candidates * diagonals); candidates that cannot win even without waste are not counted.
+//! Cost:   O(diagonals + candidates * (rotations + period)): ciphertexts that take part in the same rotations, as the channels
+//!         of a convolution do, are counted once; candidates that cannot win even without waste are not counted.
 //! Limits: [`MAX_STRIDES`] strides (columns, rows, channels); runs are split at [`DENSE_SPLITS`] lengths and at even
 //!         fractions.
 
 use aphelion_ir::ckks::Bsgs;
 use aphelion_ir::slot::{DiagonalKey, DiagonalSet};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// Strides of the lattice.
@@ -71,13 +72,14 @@ pub struct BsgsPlan {
 
 /// The cheapest split found for `set`.
 pub fn choose(set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
+    let uses = Uses::new(set);
+    let mut scratch = Scratch::new(&uses);
     if set.keys.is_empty() {
-        return counted(only_zero(), &Uses::new(set), cost);
+        return scratch.counted(&only_zero(), &uses, cost);
     }
     let rotations = Residues::new(set.keys.iter().map(|key| key.rotation), set.rotation_period);
-    let uses = Uses::new(set);
-    let n_in = uses.read.iter().map(|(ct, _)| ct).collect::<BTreeSet<_>>().len();
-    let n_out = uses.written.iter().map(|(ct, _)| ct).collect::<BTreeSet<_>>().len();
+    let n_cts = |uses: &[Use]| uses.iter().map(|it| it.n_cts).sum::<usize>();
+    let (n_in, n_out) = (n_cts(&uses.read), n_cts(&uses.written));
     // What a set of babies costs if giants repeat it without waste.
     let least = |babies: &BabySet| {
         let n_giants = rotations.sorted.len().div_ceil(babies.len()) - 1;
@@ -94,12 +96,12 @@ pub fn choose(set: &DiagonalSet, cost: &RotationCost) -> BsgsPlan {
         if best.as_ref().is_some_and(|best| best.cost <= least) {
             break;
         }
-        let plan = counted(cover(&rotations, &babies.steps(rotations.period)), &uses, cost);
+        let plan = scratch.counted(&cover(&rotations, &babies.steps(rotations.period)), &uses, cost);
         if best.as_ref().is_none_or(|best| plan.cost < best.cost) {
             best = Some(plan);
         }
     }
-    best.unwrap_or_else(|| counted(only_zero(), &uses, cost))
+    best.unwrap_or_else(|| scratch.counted(&only_zero(), &uses, cost))
 }
 
 /// The split of a matrix without rotations.
@@ -302,112 +304,142 @@ fn cover(rotations: &Residues, babies: &[usize]) -> Bsgs {
 struct Uses {
     period: usize,
     n_diagonals: usize,
-    /// Ciphertexts of the operand with rotations, each pair once.
-    read: Vec<(usize, usize)>,
-    /// Ciphertexts of the result with rotations, each pair once.
-    written: Vec<(usize, usize)>,
+    /// Ciphertexts of the operand.
+    read: Vec<Use>,
+    /// Ciphertexts of the result.
+    written: Vec<Use>,
+}
+
+/// Ciphertexts that take part in the same rotations.
+struct Use {
+    n_cts: usize,
+    /// Ascending.
+    rotations: Vec<usize>,
 }
 
 impl Uses {
     fn new(set: &DiagonalSet) -> Self {
-        let distinct = |ct: fn(&DiagonalKey) -> usize| {
+        let period = set.rotation_period;
+        let uses = |ct: fn(&DiagonalKey) -> usize| {
             let n_cts = set.keys.iter().map(ct).max().map_or(0, |last| last + 1);
-            let mut marks = Marks::new(n_cts, set.rotation_period);
-            set.keys.iter().for_each(|key| marks.set(ct(key), key.rotation));
-            let used = marks.marks.iter().enumerate().filter(|(_, is_used)| **is_used);
-            let pairs = used.map(|(at, _)| (at / set.rotation_period, at % set.rotation_period));
-            pairs.collect()
+            let mut takes_part = vec![false; n_cts * period];
+            for key in &set.keys {
+                takes_part[ct(key) * period + key.rotation] = true;
+            }
+            let mut alike: BTreeMap<&[bool], usize> = BTreeMap::new();
+            for rotations in takes_part.chunks_exact(period).filter(|of_ct| of_ct.contains(&true)) {
+                *alike.entry(rotations).or_default() += 1;
+            }
+            let one = |(rotations, n_cts): (&[bool], usize)| Use {
+                n_cts,
+                rotations: (0..period).filter(|rotation| rotations[*rotation]).collect(),
+            };
+            alike.into_iter().map(one).collect()
         };
         Uses {
-            period: set.rotation_period,
+            period,
             n_diagonals: set.keys.len(),
-            read: distinct(|key| key.in_ct),
-            written: distinct(|key| key.out_ct),
+            read: uses(|key| key.in_ct),
+            written: uses(|key| key.out_ct),
         }
     }
 }
 
-/// Drops the steps that no diagonal takes, and counts. Splits rotations as [`Bsgs::split`] does.
-fn counted(split: Bsgs, uses: &Uses, cost: &RotationCost) -> BsgsPlan {
-    let period = uses.period;
-    let mut steps: Vec<Option<(usize, usize)>> = vec![None; period];
-    for &giant in &split.giant_steps {
-        for &baby in &split.baby_steps {
-            steps[(baby + giant) % period].get_or_insert((baby, giant));
+/// Room for counting splits.
+struct Scratch {
+    /// By rotation, the baby step and the giant step as [`Bsgs::split`] has them; none where the split does not reach.
+    steps: Vec<Option<(u32, u32)>>,
+    /// By step, the last ciphertexts found to take it, and whether any were.
+    babies: Marks,
+    giants: Marks,
+}
+
+impl Scratch {
+    fn new(uses: &Uses) -> Self {
+        Scratch {
+            steps: Vec::new(),
+            babies: Marks::new(uses.period),
+            giants: Marks::new(uses.period),
         }
     }
-    let n_cts = |pairs: &[(usize, usize)]| pairs.last().map_or(0, |(last, _)| last + 1);
-    let mut babies = Marks::new(n_cts(&uses.read), period);
-    let mut giants = Marks::new(n_cts(&uses.written), period);
-    for &(ct, rotation) in &uses.read {
-        if let Some((baby, _)) = steps[rotation] {
-            babies.set(ct, baby);
+
+    /// Drops the steps that no diagonal takes, and counts.
+    fn counted(&mut self, split: &Bsgs, uses: &Uses, cost: &RotationCost) -> BsgsPlan {
+        let period = uses.period;
+        self.steps.clear();
+        self.steps.resize(period, None);
+        for &giant in &split.giant_steps {
+            for &baby in &split.baby_steps {
+                self.steps[(baby + giant) % period].get_or_insert((baby as u32, giant as u32));
+            }
         }
-    }
-    for &(ct, rotation) in &uses.written {
-        if let Some((_, giant)) = steps[rotation] {
-            giants.set(ct, giant);
+        let babies = self.babies.count(&uses.read, &self.steps, |(baby, _)| baby);
+        let giants = self.giants.count(&uses.written, &self.steps, |(_, giant)| giant);
+        let bsgs = if uses.n_diagonals == 0 {
+            only_zero()
+        } else {
+            Bsgs {
+                baby_steps: self.babies.steps(),
+                giant_steps: self.giants.steps(),
+            }
+        };
+        BsgsPlan {
+            bsgs,
+            n_hoists: babies.n_rotated,
+            n_babies: babies.n_rotations,
+            n_giants: giants.n_rotations,
+            n_plains: uses.n_diagonals,
+            cost: cost.hoist * babies.n_rotated as f64
+                + cost.baby * babies.n_rotations as f64
+                + cost.giant * giants.n_rotations as f64
+                + cost.plain * uses.n_diagonals as f64,
         }
-    }
-    let bsgs = if uses.n_diagonals == 0 {
-        only_zero()
-    } else {
-        Bsgs {
-            baby_steps: babies.distinct(),
-            giant_steps: giants.distinct(),
-        }
-    };
-    let (n_hoists, n_babies, n_giants) = (babies.n_rotated(), babies.n_rotations(), giants.n_rotations());
-    BsgsPlan {
-        bsgs,
-        n_hoists,
-        n_babies,
-        n_giants,
-        n_plains: uses.n_diagonals,
-        cost: cost.hoist * n_hoists as f64
-            + cost.baby * n_babies as f64
-            + cost.giant * n_giants as f64
-            + cost.plain * uses.n_diagonals as f64,
     }
 }
 
-/// Steps in use, by ciphertext.
+/// Steps in use.
 struct Marks {
-    period: usize,
-    marks: Vec<bool>,
+    /// By step, the number of the ciphertexts, from 1, that were last found to take it.
+    last: Vec<u32>,
+}
+
+/// Rotations over all ciphertexts.
+#[derive(Default)]
+struct Rotations {
+    /// By steps other than 0.
+    n_rotations: usize,
+    /// Ciphertexts that are rotated at all.
+    n_rotated: usize,
 }
 
 impl Marks {
-    fn new(n_cts: usize, period: usize) -> Self {
-        Marks {
-            period,
-            marks: vec![false; n_cts * period],
+    fn new(period: usize) -> Self {
+        Marks { last: vec![0; period] }
+    }
+
+    /// Marks the steps that `step` picks for all rotations of `uses`, and no others.
+    fn count(&mut self, uses: &[Use], steps: &[Option<(u32, u32)>], step: impl Fn((u32, u32)) -> u32) -> Rotations {
+        self.last.fill(0);
+        let mut all = Rotations::default();
+        for (number, it) in (1..).zip(uses) {
+            let mut n_rotations = 0;
+            for rotation in &it.rotations {
+                let Some(step) = steps[*rotation].map(&step) else {
+                    continue;
+                };
+                let last = &mut self.last[step as usize];
+                n_rotations += usize::from(step != 0 && *last != number);
+                *last = number;
+            }
+            all.n_rotations += n_rotations * it.n_cts;
+            all.n_rotated += if n_rotations > 0 { it.n_cts } else { 0 };
         }
+        all
     }
 
-    fn set(&mut self, ct: usize, step: usize) {
-        self.marks[ct * self.period + step] = true;
-    }
-
-    fn cts(&self) -> impl Iterator<Item = &[bool]> {
-        self.marks.chunks(self.period)
-    }
-
-    /// Steps that some ciphertext takes.
-    fn distinct(&self) -> Vec<usize> {
-        (0..self.period).filter(|&step| self.cts().any(|ct| ct[step])).collect()
-    }
-
-    /// Steps other than 0, over all ciphertexts.
-    fn n_rotations(&self) -> usize {
-        self.cts()
-            .map(|ct| ct[1..].iter().filter(|is_used| **is_used).count())
-            .sum()
-    }
-
-    /// Ciphertexts that are rotated at all.
-    fn n_rotated(&self) -> usize {
-        self.cts().filter(|ct| ct[1..].contains(&true)).count()
+    /// The steps that are marked.
+    fn steps(&self) -> Vec<usize> {
+        (0..self.last.len()).filter(|step| self.last[*step] != 0).collect()
     }
 }
 
@@ -476,6 +508,32 @@ mod tests {
                 assert_eq!(residues.n_pairs(by), pairs.count(), "{by} modulo {period}");
             }
         }
+    }
+
+    #[test]
+    fn ciphertexts_that_rotate_alike_are_counted_once() {
+        let one = set((0..5).flat_map(|y| (0..5).map(move |x| 28 * y + x)), 1024);
+        let of_pair = |(out_ct, in_ct): (usize, usize)| {
+            let keys = one.keys.iter();
+            keys.map(move |key| DiagonalKey { out_ct, in_ct, ..*key })
+        };
+        let pairs = (0..6).flat_map(|out_ct| (0..9).map(move |in_ct| (out_ct, in_ct)));
+        let mut all = DiagonalSet {
+            keys: pairs.flat_map(of_pair).collect(),
+            ..one.clone()
+        };
+        let sizes = |set: &DiagonalSet| {
+            let uses = Uses::new(set);
+            let counts = |uses: &[Use]| uses.iter().map(|it| (it.n_cts, it.rotations.len())).collect::<Vec<_>>();
+            (counts(&uses.read), counts(&uses.written))
+        };
+        assert_eq!(sizes(&all), (vec![(9, 25)], vec![(6, 25)]));
+        let plan = choose(&all, &RotationCost::default());
+        assert_eq!(plan.n_plains, 9 * 6 * 25);
+        assert_eq!((plan.n_babies % 9, plan.n_giants % 6), (0, 0));
+        // One that differs is one more.
+        all.keys.retain(|key| key.in_ct != 3 || key.rotation == 0);
+        assert_eq!(sizes(&all).0.len(), 2);
     }
 
     #[test]

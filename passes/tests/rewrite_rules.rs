@@ -559,6 +559,21 @@ fn a_chain_of_products_becomes_a_balanced_tree() {
 }
 
 #[test]
+fn a_polynomial_that_is_needed_as_it_is_is_not_computed_again_for_a_multiple() {
+    let program = build(|b, [x, y, z]| {
+        let poly = b.poly(&[0.1, 0.2, -0.3, 0.4, 0.1, 0.3], x);
+        let scaled = b.scale(0.3, poly);
+        let product = b.mul(poly, y);
+        let product = b.mul(product, z);
+        b.add(product, scaled)
+    });
+    let (after, _) = rewrite::run(&PassCx::default(), program.clone()).expect("rewrites");
+    let n_polys = mnemonics(&after).iter().filter(|name| **name == "poly").count();
+    assert_eq!((n_polys, depth(&after)), (1, depth(&program)), "{after}");
+    assert_same(&program, &after, "shared");
+}
+
+#[test]
 fn the_result_does_not_depend_on_the_run() {
     let text = || {
         let graph = build(|b, [x, y, z]| {

@@ -1,7 +1,7 @@
 //! Prices before parameters are known: those of the chain of primes that a deep program typically gets. What searches over
 //! layouts and over equal programs weigh ops by; of a program without bootstraps, only the ratios are of use.
 
-use super::{Bootstraps, CostTable, Costs, LimbOps, ShapeCache};
+use super::{Bootstraps, CostTable, Costs, LimbOps, Plaintexts, ShapeCache};
 use crate::PassError;
 use crate::bsgs::RotationCost;
 use crate::parameters::spec_of;
@@ -64,6 +64,24 @@ impl Typical {
     pub fn bootstrap(&self, period: usize) -> Result<f64, PassError> {
         let work = Bootstraps::new(&self.chain, &self.shapes).work(period, 1)?;
         Ok(self.seconds(|costs, _| work.limb_ops(costs)))
+    }
+
+    /// Seconds of encoding a plaintext that repeats with `period`, and its bytes: of a diagonal half-way between two
+    /// bootstraps, for operands that stay raised.
+    pub fn plaintext(&self, period: usize) -> (f64, f64) {
+        let level = self.chain.input_level() as u32 + REQUEST.levels as u32 / 2;
+        let plaintext = Plaintexts {
+            count: 1,
+            limbs: level + 1 + self.chain.literal().p.len() as u32,
+            numbers: period,
+        };
+        let seconds = self.table.seconds(REQUEST.log_n, &self.costs.encode(&plaintext));
+        (seconds, self.costs.plaintext_bytes(&plaintext) as f64)
+    }
+
+    /// Most slots that contents may repeat with.
+    pub fn slots(&self) -> usize {
+        1 << (REQUEST.log_n - 1)
     }
 
     /// Levels that a bootstrap restores.

@@ -1,7 +1,7 @@
 //! What stages cost between given layouts, by their real diagonals; each distinct question is answered once.
 
 use super::form::{Form, Term, is_element_wise, is_identity};
-use super::prices::Prices;
+use super::prices::{Plaintexts, Prices};
 use super::stage::{Stage, StageKind, Stages};
 use crate::bsgs::{BsgsPlan, RotationCost, choose};
 use aphelion_ir::slot::{DiagonalSet, Layout, LinearMap, Pattern, Unused};
@@ -37,7 +37,32 @@ pub struct Costs<'a> {
     /// Maps that differ in weights only share a number.
     numbers: FxHashMap<String, usize>,
     patterns: Vec<Pattern<'a>>,
-    known: FxHashMap<(usize, Layout, Layout), f64>,
+    known: FxHashMap<(usize, Layout, Layout), Bill>,
+    /// How much of the time to encode a plaintext every run pays for.
+    encode_share: f64,
+}
+
+/// What something costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bill {
+    /// In every run, with plaintexts encoded beforehand.
+    pub run: f64,
+    /// Plaintexts.
+    pub plaintexts: Plaintexts,
+}
+
+impl Bill {
+    /// Of a run, and nothing else.
+    pub fn run(run: f64) -> Self {
+        Bill { run, ..Bill::default() }
+    }
+}
+
+impl std::ops::AddAssign for Bill {
+    fn add_assign(&mut self, other: Bill) {
+        self.run += other.run;
+        self.plaintexts += other.plaintexts;
+    }
 }
 
 impl<'a> Costs<'a> {
@@ -49,6 +74,35 @@ impl<'a> Costs<'a> {
             numbers: FxHashMap::default(),
             patterns: Vec::new(),
             known: FxHashMap::default(),
+            encode_share: 0.0,
+        }
+    }
+
+    /// From now on, every run pays for this share of the time to encode a plaintext.
+    pub fn set_encode_share(&mut self, share: f64) {
+        self.encode_share = share;
+    }
+
+    /// What a search compares.
+    pub fn total(&self, bill: &Bill) -> f64 {
+        bill.run + self.encode_share * bill.plaintexts.encode
+    }
+
+    /// What a run of a whole program costs in the memory that there is.
+    pub fn within_memory(&self, bill: &Bill) -> f64 {
+        let at_use = |price: super::prices::PlaintextPrice| price.at_use(bill.plaintexts);
+        bill.run + self.prices.plaintext.map_or(0.0, at_use)
+    }
+
+    /// What `n` products with plaintexts cost.
+    fn products(&self, n: usize, period: usize) -> Bill {
+        let shared = self.prices.rotation.plain * n as f64;
+        match self.prices.plaintext {
+            Some(price) => Bill {
+                run: shared + price.products(n, period),
+                plaintexts: price.take(n, period),
+            },
+            None => Bill::run(shared),
         }
     }
 
@@ -85,38 +139,40 @@ impl<'a> Costs<'a> {
         form: &Form,
         layouts: &[&Layout],
         output: &Layout,
-    ) -> Result<f64, IrError> {
-        let mut total = 0.0;
+    ) -> Result<Bill, IrError> {
+        let mut total = Bill::default();
         for (term, &input) in form.terms.iter().zip(layouts) {
             let source = stages.get(term.source);
             total += match how(term, input, output) {
                 How::InPlace => {
                     let is_free = is_identity(&term.map) && source.scaling.norm == stage.scaling.norm;
                     if is_free {
-                        0.0
+                        Bill::default()
                     } else {
-                        self.prices.rotation.plain * output.cts as f64
+                        self.products(output.cts, output.period)
                     }
                 }
                 How::Transform => self.linear(&term.map, input, output)?,
             };
             // A relayout of what could stay takes a level that the stage's depth does not count.
             if is_identity(&term.map) && !same_places(input, output) && source.depth >= stage.depth {
-                total += RELAYOUT_LEVEL * self.prices.rotation.giant;
+                total.run += RELAYOUT_LEVEL * self.prices.rotation.giant;
             }
         }
         Ok(total)
     }
 
     /// Cost of moving a value from one layout to another.
-    pub fn relayout(&mut self, from: &Layout, to: &Layout) -> Result<f64, IrError> {
+    pub fn relayout(&mut self, from: &Layout, to: &Layout) -> Result<Bill, IrError> {
         let map = LinearMap::Identity {
             shape: from.shape.clone(),
         };
-        Ok(self.linear(&map, from, to)? + RELAYOUT_LEVEL * self.prices.rotation.giant)
+        let mut bill = self.linear(&map, from, to)?;
+        bill.run += RELAYOUT_LEVEL * self.prices.rotation.giant;
+        Ok(bill)
     }
 
-    fn linear(&mut self, map: &LinearMap, input: &Layout, output: &Layout) -> Result<f64, IrError> {
+    fn linear(&mut self, map: &LinearMap, input: &Layout, output: &Layout) -> Result<Bill, IrError> {
         let mut shape_only = map.clone();
         rename(&mut shape_only, self.constants)?;
         let next = self.numbers.len();
@@ -129,9 +185,16 @@ impl<'a> Costs<'a> {
             return Ok(cost);
         }
         let linear = linear_cost(&self.patterns[number], input, output, &self.prices.rotation)?;
-        let cost = linear.map_or(f64::INFINITY, |linear| linear.cost);
-        self.known.insert(question, cost);
-        Ok(cost)
+        let bill = linear.map_or(Bill::run(f64::INFINITY), |linear| {
+            let n_plains = linear.transform.n_plains;
+            // The matrix repeats as its operand or, where that is longer, its result before the fold.
+            let period = input.period.max(output.period);
+            let mut bill = self.products(n_plains, period);
+            bill.run += linear.cost - self.prices.rotation.plain * n_plains as f64;
+            bill
+        });
+        self.known.insert(question, bill);
+        Ok(bill)
     }
 }
 

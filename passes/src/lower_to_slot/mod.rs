@@ -7,7 +7,8 @@
 //!         a non-linear op, a result, or growth in non-zeros asks for it; norms are folded into maps and coefficients
 //!         (scaling); layouts over the whole graph by dynamic programming on the layouts still to be read, cut to a beam
 //!         (candidates, costs, search), by diagonal counts and, in programs too deep to do without, the price of bootstraps,
-//!         which grows with the period (prices); ties by order
+//!         which grows with the period (prices); where encoded plaintexts exceed the memory of a run, again with a price for their
+//!         bytes; ties by order
 //! Source: multiplexed packing, Lee et al., ICML 2022; cyclic folds, Halevi and Shoup, CRYPTO 2014; affine forms, gap
 //!         and multiplexed candidates for any linear map, and the placement of folds are ours
 //! Cost:   O(candidates * address differences) per stage; each distinct question is answered once. Measured in a release
@@ -45,6 +46,9 @@ pub use costs::LinearCost;
 const MIN_LOG_SLOTS: u32 = 10;
 /// Fewer slots than put the largest tensor into 2^this ciphertexts are not considered: every op costs so many times more.
 const MAX_LOG_CTS: u32 = 1;
+/// Shares of the time to encode plaintexts that searches price where memory is short: a plaintext more takes the place of
+/// others, up to one for one.
+const ENCODE_SHARES: [f64; 3] = [0.25, 0.5, 1.0];
 /// Bits of a level, and of all the rest of the modulus, for a first guess of the ring degree.
 const LEVEL_BITS: usize = 36;
 const REST_BITS: usize = 105;
@@ -67,7 +71,7 @@ pub fn run(cx: &PassCx, graph: Graph<Nn>) -> Result<(Graph<Slot>, Stats), PassEr
             Batch::Samples(n) => n,
             Batch::Fill => 1,
         };
-        Prices::deep(&cx.cost_table, batch)?
+        Prices::deep(&cx.cost_table, batch, cx.options.max_memory_bytes)?
     } else {
         Prices::shallow()
     };
@@ -143,7 +147,7 @@ fn choose_slots(
     };
     let mut best: Option<(usize, Assignment)> = None;
     for slots in choices {
-        let mut assignment = search::assign(stages, slots, costs)?;
+        let mut assignment = within_memory(stages, slots, costs)?;
         let is_better = best.as_ref().is_none_or(|(_, other)| assignment.cost < other.cost);
         let fits = assignment.layouts.len() == stages.stages.len();
         // More slots than the longest period change nothing.
@@ -161,6 +165,26 @@ fn choose_slots(
         }
     }
     best.ok_or_else(|| PassError::Infeasible("a tensor of the model is too large for any number of slots".into()))
+}
+
+/// The cheapest assignment for this number of slots in the memory that there is. Where not all plaintexts fit, layouts with
+/// fewer or shorter ones may be worth more rotations.
+fn within_memory(stages: &Stages, slots: usize, costs: &mut Costs<'_>) -> Result<Assignment, PassError> {
+    costs.set_encode_share(0.0);
+    let mut best = search::assign(stages, slots, costs)?;
+    let mut least = costs.within_memory(&best.bill);
+    if least > best.bill.run {
+        for share in ENCODE_SHARES {
+            costs.set_encode_share(share);
+            let other = search::assign(stages, slots, costs)?;
+            let cost = costs.within_memory(&other.bill);
+            if other.layouts.len() == best.layouts.len() && cost < least {
+                (best, least) = (other, cost);
+            }
+        }
+    }
+    best.cost = least;
+    Ok(best)
 }
 
 /// Bits of the modulus of a program of this depth without bootstraps, about.

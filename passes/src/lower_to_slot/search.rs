@@ -4,7 +4,7 @@
 //! the best [`BEAM`] survive. On a chain with fewer candidates than the beam this is the exact optimum.
 
 use super::candidates::{candidates, input_candidates};
-use super::costs::{Costs, same_places};
+use super::costs::{Bill, Costs, same_places};
 use super::form::StageId;
 use super::stage::{StageKind, Stages};
 use aphelion_ir::IrError;
@@ -18,7 +18,9 @@ const BEAM: usize = 10;
 pub struct Assignment {
     /// By stage.
     pub layouts: Vec<Layout>,
-    /// Estimated cost of the whole program.
+    /// What it takes.
+    pub bill: Bill,
+    /// Estimated cost of the whole program, as the search compares it.
     pub cost: f64,
 }
 
@@ -28,6 +30,7 @@ pub fn assign(stages: &Stages, slots: usize, costs: &mut Costs<'_>) -> Result<As
     let depth = stages.depth();
     let mut beam = vec![Assignment {
         layouts: Vec::new(),
+        bill: Bill::default(),
         cost: 0.0,
     }];
     for (index, stage) in stages.stages.iter().enumerate() {
@@ -35,20 +38,20 @@ pub fn assign(stages: &Stages, slots: usize, costs: &mut Costs<'_>) -> Result<As
         let mut next: Vec<Assignment> = Vec::new();
         for state in &beam {
             let of = |id: StageId| &state.layouts[id.0];
-            let mut choices: Vec<(Layout, f64)> = Vec::new();
+            let mut choices: Vec<(Layout, Bill)> = Vec::new();
             match &stage.kind {
                 StageKind::Input { .. } => {
                     choices.extend(
                         input_candidates(&stage.shape, slots)
                             .into_iter()
-                            .map(|layout| (layout, 0.0)),
+                            .map(|layout| (layout, Bill::default())),
                     );
                 }
-                StageKind::Poly { x, .. } => choices.push((after(of(*x), true), 0.0)),
+                StageKind::Poly { x, .. } => choices.push((after(of(*x), true), Bill::default())),
                 StageKind::Mul { a, b } => {
                     let (left, right) = (of(*a), of(*b));
                     if same_places(left, right) {
-                        choices.push((after(left, false), 0.0));
+                        choices.push((after(left, false), Bill::default()));
                     } else {
                         choices.push((after(left, false), costs.relayout(right, left)?));
                         choices.push((after(right, false), costs.relayout(left, right)?));
@@ -63,11 +66,14 @@ pub fn assign(stages: &Stages, slots: usize, costs: &mut Costs<'_>) -> Result<As
                     }
                 }
             }
-            for (layout, cost) in choices {
-                let cost = state.cost + weight * (cost + costs.simple(stage, &layout));
+            for (layout, mut own) in choices {
+                own.run = weight * (own.run + costs.simple(stage, &layout));
+                let mut bill = state.bill;
+                bill += own;
                 next.push(Assignment {
                     layouts: [state.layouts.as_slice(), &[layout]].concat(),
-                    cost,
+                    bill,
+                    cost: costs.total(&bill),
                 });
             }
         }
@@ -87,6 +93,7 @@ pub fn assign(stages: &Stages, slots: usize, costs: &mut Costs<'_>) -> Result<As
     }
     let empty = Assignment {
         layouts: Vec::new(),
+        bill: Bill::default(),
         cost: 0.0,
     };
     Ok(beam.into_iter().next().unwrap_or(empty))

@@ -15,11 +15,15 @@ use aphelion_ir::ckks::ParameterSpec;
 use aphelion_ir::slot::Slot;
 use aphelion_runtime::ckks::boot::BootstrapPlan;
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 
 /// Times that precision may be raised.
 const MAX_ROUNDS: usize = 4;
 /// Chains that are interpreted before precision is raised.
 const MAX_TRIED: usize = 2;
+/// Candidates, each with another number of bootstraps, whose own circuits are compared: the one that they are ranked on serves
+/// some better than others.
+const CONTENDERS: usize = 3;
 /// Raised precision exceeds what was missing by this many bits.
 const ROUND_MARGIN_BITS: f64 = 0.5;
 
@@ -81,11 +85,16 @@ pub(super) fn search(cx: &PassCx, graph: &Graph<Slot>) -> Result<Found, PassErro
         n_candidates += ranked.len();
         let mut missing = ROUND_MARGIN_BITS;
         let mut n_tried = 0;
-        for candidate in ranked {
+        let (contenders, others) = contenders(ranked);
+        let refined = contenders.par_iter().map(|it| search.refined(&wanted, it));
+        let mut refined: Vec<Candidate> = refined.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        refined.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        let others = others.iter().map(|it| search.refined(&wanted, it));
+        for candidate in refined.into_iter().map(|it| Ok(Some(it))).chain(others) {
             if n_tried == MAX_TRIED {
                 break;
             }
-            let Some(candidate) = search.refined(&wanted, &candidate)? else {
+            let Some(candidate) = candidate? else {
                 continue;
             };
             let tried = search.try_out(candidate, needed)?;
@@ -124,6 +133,15 @@ pub(super) fn search(cx: &PassCx, graph: &Graph<Slot>) -> Result<Found, PassErro
         "a value is too large for a bootstrap or its modulus under every parameter set: widen the calibrated ranges"
             .into()
     }))
+}
+
+/// The best of the ranked candidates for each of the [`CONTENDERS`] most promising numbers of bootstraps; and the others.
+fn contenders(ranked: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {
+    let mut counts = BTreeSet::new();
+    ranked.into_iter().partition(|candidate| {
+        let n_bootstraps = candidate.placement.is_bootstrapped.iter().filter(|is| **is).count();
+        counts.len() < CONTENDERS && counts.insert(n_bootstraps)
+    })
 }
 
 /// What became of a candidate.

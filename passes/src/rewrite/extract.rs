@@ -3,8 +3,9 @@
 //! Method: bottom-up to a fixed point, in the manner of a greedy DAG extraction: a candidate's latency is the sum over
 //! the set of classes it needs, not over paths. First every class gets the shallowest e-node; then those off the deepest
 //! path get the fastest that keeps the program's depth, as area is recovered under required times in logic synthesis (Cong and
-//! Ding, FlowMap, 1994). Ties are broken by the order in which e-nodes were added, so the result
-//! is deterministic.
+//! Ding, FlowMap, 1994). What a class costs by itself says little where others need most of it anyway; so last of all, one
+//! class after another takes the e-node with which the whole program is cheapest. Ties are broken by the order in which
+//! e-nodes were added, so the result is deterministic.
 
 use super::language::{SlotEGraph, SlotExpr};
 use egg::{Id, Language};
@@ -14,6 +15,9 @@ use std::collections::BTreeMap;
 /// Passes over the classes after which the best solution so far is taken; each pass settles at least one more layer of
 /// a graph, and e-graphs of models settle in fewer than ten.
 const MAX_ROUNDS: usize = 64;
+
+/// Visits of e-nodes that trying other choices one by one may take; those of the example models take a few thousand.
+const MAX_VISITS: usize = 1 << 19;
 
 /// Latencies that differ by less are equal.
 const EPSILON: f64 = 1e-9;
@@ -72,12 +76,14 @@ pub(super) fn extract(
     });
     let fastest: FxHashMap<Id, usize> = best.iter().map(|(id, choice)| (*id, choice.node)).collect();
     // Choices look at what those below them cost at the time; the programs as they stand decide.
-    let whole = |chosen: &FxHashMap<Id, usize>| program_cost(egraph, &classes, chosen, root);
-    let chosen = match (whole(&fastest), whole(&shallowest)) {
+    let costs: Costs<'_> = classes.iter().map(|class| (class.id, class)).collect();
+    let whole = |chosen: &FxHashMap<Id, usize>| program_cost(egraph, &costs, chosen, root).map(|(cost, _)| cost);
+    let is_fastest = match (whole(&fastest), whole(&shallowest)) {
         (Some(fastest), Some(shallowest)) if shallowest <= fastest => false,
         (fastest, _) => fastest.is_some(),
     };
-    let chosen = if chosen { fastest } else { shallowest };
+    let mut chosen = if is_fastest { fastest } else { shallowest };
+    improve(egraph, &costs, &mut chosen, root);
     let node = |(id, node): (Id, usize)| (id, egraph[id].nodes[node].clone());
     chosen.into_iter().map(node).collect()
 }
@@ -115,9 +121,55 @@ fn settle(
     }
 }
 
-/// Depth and latency of a program; none where a choice needs itself.
-fn program_cost(egraph: &SlotEGraph, classes: &[Class], chosen: &FxHashMap<Id, usize>, root: Id) -> Option<OpCost> {
-    let costs: FxHashMap<Id, &Class> = classes.iter().map(|class| (class.id, class)).collect();
+/// Changes one choice at a time while that makes the whole program cheaper, users before what they use.
+fn improve(egraph: &SlotEGraph, costs: &Costs<'_>, chosen: &mut FxHashMap<Id, usize>, root: Id) {
+    let mut visits = 0;
+    let Some((mut best, mut order)) = program_cost(egraph, costs, chosen, root) else {
+        return;
+    };
+    loop {
+        let mut changed = false;
+        for &id in order.iter().rev() {
+            let Some(class) = costs.get(&id) else { continue };
+            for index in 0..class.costs.len() {
+                let before = chosen[&id];
+                if index == before || class.costs[index].is_none() {
+                    continue;
+                }
+                if visits > MAX_VISITS {
+                    return;
+                }
+                visits += order.len();
+                chosen.insert(id, index);
+                match program_cost(egraph, costs, chosen, root) {
+                    Some((cost, _)) if (cost.depth, cost.latency) < (best.depth, best.latency - EPSILON) => {
+                        best = cost;
+                        changed = true;
+                    }
+                    _ => {
+                        chosen.insert(id, before);
+                    }
+                }
+            }
+        }
+        match program_cost(egraph, costs, chosen, root) {
+            Some((_, now)) if changed => order = now,
+            _ => return,
+        }
+    }
+}
+
+/// Classes by their number.
+type Costs<'a> = FxHashMap<Id, &'a Class>;
+
+/// Depth and latency of a program, and its classes, what is used before its users; none where a choice needs itself.
+fn program_cost(
+    egraph: &SlotEGraph,
+    costs: &Costs<'_>,
+    chosen: &FxHashMap<Id, usize>,
+    root: Id,
+) -> Option<(OpCost, Vec<Id>)> {
+    let mut order = Vec::new();
     // None while the classes below are being visited.
     let mut depths: FxHashMap<Id, Option<u32>> = FxHashMap::default();
     let mut latency = 0.0;
@@ -144,6 +196,7 @@ fn program_cost(egraph: &SlotEGraph, classes: &[Class], chosen: &FxHashMap<Id, u
             let below = children.iter().filter_map(|child| depths[child]).max();
             depths.insert(id, Some(below.unwrap_or(0) + own.depth));
             latency += own.latency;
+            order.push(id);
         } else if is_visited || missing.iter().any(|child| depths.contains_key(child)) {
             return None;
         } else {
@@ -151,7 +204,7 @@ fn program_cost(egraph: &SlotEGraph, classes: &[Class], chosen: &FxHashMap<Id, u
         }
     }
     let depth = depths.get(&root).copied().flatten()?;
-    Some(OpCost { depth, latency })
+    Some((OpCost { depth, latency }, order))
 }
 
 /// For every class of the program as chosen, the depth that it may have without making the program deeper.

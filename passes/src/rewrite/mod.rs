@@ -1,7 +1,7 @@
 //! Rewrite: chooses, among the equal programs that algebra yields, one of least multiplicative depth, then latency.
 //! In:     slot; verified.                                  Out: slot; verified; the same results in the same layouts.
 //! Method: region by region (`regions`), equality saturation over the rules of `rules/`, then a greedy extraction that
-//!         counts shared ops once, by (depth, latency); latency by the cost model, from real diagonal and rotation counts.
+//!         counts shared ops once, by (depth, latency), and one choice at a time while the whole gets cheaper; latency by the cost model, from real diagonal and rotation counts.
 //!         Ties go to the e-node added first.
 //! Source: Willsey et al., egg: Fast and Extensible Equality Saturation (POPL 2021); extraction on DAGs as in the
 //!         greedy-DAG extractor of the extraction gym. Rules: Halevi-Shoup rotation algebra and common arithmetic.

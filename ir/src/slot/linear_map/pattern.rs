@@ -108,7 +108,6 @@ struct Products {
     products: Vec<Product>,
     is_exact: bool,
     is_monomial: bool,
-    is_read_once: bool,
 }
 
 impl Products {
@@ -136,7 +135,6 @@ impl Products {
                     products,
                     is_exact: false,
                     is_monomial: false,
-                    is_read_once: false,
                 })
                 .filter(|sum| sum.products.len() <= MAX_PRODUCTS))
             }
@@ -147,7 +145,6 @@ impl Products {
                     products: vec![product],
                     is_exact: true,
                     is_monomial: true,
-                    is_read_once: true,
                 }))
             }
             map => {
@@ -156,7 +153,6 @@ impl Products {
                     products: leaf.products,
                     is_exact: leaf.is_exact,
                     is_monomial: leaf.is_monomial,
-                    is_read_once: leaf.is_read_once,
                 }))
             }
         }
@@ -178,15 +174,17 @@ impl Products {
                 let Some(first) = Products::new(map, constants, exactly)? else {
                     return Ok(None);
                 };
-                // Two maps with sums may cancel in part, unless an output reaches every input in one way only.
-                all.is_exact &= first.is_exact && (first.is_monomial || first.is_read_once || all.is_monomial);
-                all.is_monomial &= first.is_monomial;
-                all.is_read_once &= first.is_read_once;
                 let pairs = first.products.iter().flat_map(|first| {
                     let after = all.products.iter();
                     after.map(move |later| relation::compose(first, later))
                 });
-                Some(pairs.flatten().collect())
+                let composed: Vec<relation::Composed> = pairs.flatten().collect();
+                // Two maps with sums may cancel in part, unless every output reaches its inputs in one way only.
+                let has_one_way = first.products.len() * all.products.len() == 1
+                    && composed.iter().all(|composed| composed.has_one_way);
+                all.is_exact &= first.is_exact && (first.is_monomial || has_one_way || all.is_monomial);
+                all.is_monomial &= first.is_monomial;
+                Some(composed.into_iter().map(|composed| composed.product).collect())
             };
             match products {
                 Some(products) if (1..=MAX_PRODUCTS).contains(&products.len()) => all.products = products,
@@ -194,5 +192,53 @@ impl Products {
             }
         }
         Ok(Some(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::constant::{ConstRef, Tensor};
+    use crate::nn::Pool;
+
+    /// A convolution of 4 to 6 channels after an average pool of 12 x 12 pixels.
+    fn after_pool((window, stride): (usize, usize), kernel: usize) -> (LinearMap, ConstantPool) {
+        let mut constants = ConstantPool::default();
+        let weights = (1..=24 * kernel * kernel).map(|i| i as f64 / 8.0).collect();
+        constants.insert("w", Tensor::from_f64(vec![6, 4, kernel, kernel], weights));
+        let pool = LinearMap::AvgPool {
+            input: vec![1, 4, 12, 12],
+            window: Pool {
+                kernel: vec![window; 2],
+                strides: vec![stride; 2],
+                pads: vec![(window - stride, 0); 2],
+                count_include_pad: true,
+            },
+        };
+        let conv = LinearMap::Conv {
+            input: vec![1, 4, 12 / stride, 12 / stride],
+            weight: ConstRef::new("w"),
+            strides: vec![1, 1],
+            pads: vec![(kernel / 2, kernel / 2); 2],
+            dilations: vec![1, 1],
+            groups: 1,
+        };
+        (LinearMap::Compose { maps: vec![pool, conv] }, constants)
+    }
+
+    #[test]
+    fn a_composition_is_exact_where_outputs_reach_inputs_in_one_way() {
+        // Windows apart from each other, or one tap: no product of weights meets another.
+        for (pool, kernel, is_exact) in [((2, 2), 3, true), ((3, 2), 1, true), ((3, 2), 3, false)] {
+            let (map, constants) = after_pool(pool, kernel);
+            let pattern = Pattern::exact(&map, &constants).expect("a pattern");
+            assert_eq!(
+                matches!(pattern.form, PatternForm::Products(_)),
+                is_exact,
+                "{pool:?}, {kernel}"
+            );
+            let matrix = super::super::SparseMatrix::new(&map, &constants).expect("a matrix");
+            assert_eq!(pattern.n_non_zeros(), matrix.n_non_zeros(), "{pool:?}, {kernel}");
+        }
     }
 }

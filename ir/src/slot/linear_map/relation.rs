@@ -46,8 +46,6 @@ pub(super) struct LeafPattern {
     pub(super) is_exact: bool,
     /// Whether every output reads one input at most.
     pub(super) is_monomial: bool,
-    /// Whether every input is read by one output at most.
-    pub(super) is_read_once: bool,
 }
 
 /// The pattern of a map that is neither a composition nor a sum nor a reshape; if asked, exactly where weights of a
@@ -59,7 +57,7 @@ pub(super) fn leaf(
     constants: &ConstantPool,
     exactly: bool,
 ) -> Result<Option<LeafPattern>, IrError> {
-    let (mut is_exact, mut is_monomial, mut is_read_once) = (true, true, true);
+    let (mut is_exact, mut is_monomial) = (true, true);
     let axes: Vec<Option<Product>> = match map {
         LinearMap::Identity { .. } => identities(input),
         LinearMap::Factor { by, .. } => {
@@ -93,18 +91,13 @@ pub(super) fn leaf(
                 return Ok(taps.one_by_one(*groups, &window));
             }
             is_exact = taps.is_full;
-            (is_monomial, is_read_once) = (false, false);
+            is_monomial = false;
             let mut axes = vec![taps.channels(*groups, &taps.channels)];
             axes.extend(taps.kernel.iter().enumerate().map(|(i, used)| window(i, used)));
             axes
         }
         LinearMap::AvgPool { window, .. } => {
             is_monomial = false;
-            is_read_once = window
-                .kernel
-                .iter()
-                .zip(&window.strides)
-                .all(|(kernel, stride)| kernel <= stride);
             let mut axes = identities(&input[..2]);
             for (i, &stride) in window.strides.iter().enumerate() {
                 let pixels = (0..output[i + 2]).flat_map(|position| {
@@ -119,7 +112,7 @@ pub(super) fn leaf(
         }
         LinearMap::Dense { weight, .. } => {
             is_exact = constants.get(weight)?.to_vec()?.iter().all(|weight| *weight != 0.0);
-            (is_monomial, is_read_once) = (false, false);
+            is_monomial = false;
             let last = input.len().saturating_sub(1);
             let mut axes = identities(&input[..last]);
             axes.push(Some(everything(last, input[last], last, output[last])));
@@ -168,7 +161,6 @@ pub(super) fn leaf(
         products: vec![product.concat()],
         is_exact,
         is_monomial,
-        is_read_once,
     }))
 }
 
@@ -320,7 +312,6 @@ impl Taps {
             products,
             is_exact: true,
             is_monomial: false,
-            is_read_once: false,
         })
     }
 
@@ -341,21 +332,24 @@ impl Taps {
 }
 
 /// `later` after `earlier`. None when nothing is left.
-pub(super) fn compose(earlier: &Product, later: &Product) -> Option<Product> {
+pub(super) fn compose(earlier: &Product, later: &Product) -> Option<Composed> {
     let mut product = Product::new();
+    // Ways of different axes combine freely: there is one in all where there is one along every axis.
+    let (mut has_one_way, mut has_one_pair_way) = (true, true);
+    let mut distinct = |indices: Vec<u32>| distinct(indices, &mut has_one_way);
     for relation in earlier {
         match relation {
             Relation::In { .. } => product.push(relation.clone()),
             Relation::Out { axis, indices } => match reading(later, *axis)? {
                 Relation::In { indices: read, .. } => {
-                    read.iter().find(|index| indices.contains(index))?;
+                    let known = marks(indices.iter().copied());
+                    let met = read.iter().filter(|index| is_marked(&known, **index));
+                    distinct(met.map(|_| 0).collect()).first()?;
                 }
                 Relation::Both { output, pairs, .. } => {
                     let known = marks(indices.iter().copied());
                     let reached = pairs.iter().filter(|(mid, _)| is_marked(&known, *mid));
-                    let mut indices: Vec<u32> = reached.map(|(_, to)| *to).collect();
-                    indices.sort_unstable();
-                    indices.dedup();
+                    let indices = distinct(reached.map(|(_, to)| *to).collect());
                     product.push(Relation::Out { axis: *output, indices });
                 }
                 Relation::Out { .. } => return None,
@@ -364,9 +358,7 @@ pub(super) fn compose(earlier: &Product, later: &Product) -> Option<Product> {
                 Relation::In { indices: read, .. } => {
                     let known = marks(read.iter().copied());
                     let reaching = pairs.iter().filter(|(_, mid)| is_marked(&known, *mid));
-                    let mut indices: Vec<u32> = reaching.map(|(from, _)| *from).collect();
-                    indices.sort_unstable();
-                    indices.dedup();
+                    let indices = distinct(reaching.map(|(from, _)| *from).collect());
                     product.push(Relation::In { axis: *input, indices });
                 }
                 Relation::Both {
@@ -374,7 +366,7 @@ pub(super) fn compose(earlier: &Product, later: &Product) -> Option<Product> {
                 } => product.push(Relation::Both {
                     input: *input,
                     output: *output,
-                    pairs: joined(pairs, more),
+                    pairs: joined(pairs, more, &mut has_one_pair_way),
                 }),
                 Relation::Out { .. } => return None,
             },
@@ -386,7 +378,27 @@ pub(super) fn compose(earlier: &Product, later: &Product) -> Option<Product> {
         Relation::In { indices, .. } | Relation::Out { indices, .. } => indices.is_empty(),
         Relation::Both { pairs, .. } => pairs.is_empty(),
     };
-    (!product.iter().any(is_empty)).then_some(product)
+    (!product.iter().any(is_empty)).then_some(Composed {
+        product,
+        has_one_way: has_one_way && has_one_pair_way,
+    })
+}
+
+/// A composition of products.
+pub(super) struct Composed {
+    /// What it relates.
+    pub(super) product: Product,
+    /// Whether every output reaches each of its inputs in one way only.
+    pub(super) has_one_way: bool,
+}
+
+/// The distinct `items`; not `one_way` any more where some were not.
+fn distinct<T: Ord>(mut items: Vec<T>, one_way: &mut bool) -> Vec<T> {
+    let n_ways = items.len();
+    items.sort_unstable();
+    items.dedup();
+    *one_way &= items.len() == n_ways;
+    items
 }
 
 /// The relation of `product` that reads an input axis.
@@ -413,8 +425,8 @@ fn is_marked(marks: &[bool], index: u32) -> bool {
     marks.get(index as usize).copied().unwrap_or(false)
 }
 
-/// Pairs related through a middle index.
-fn joined(earlier: &[(u32, u32)], later: &[(u32, u32)]) -> Vec<(u32, u32)> {
+/// Pairs related through a middle index; not `one_way` any more where some are through several.
+fn joined(earlier: &[(u32, u32)], later: &[(u32, u32)], one_way: &mut bool) -> Vec<(u32, u32)> {
     let mut by_middle = later.to_vec();
     by_middle.sort_unstable();
     let mut pairs = Vec::new();
@@ -423,9 +435,7 @@ fn joined(earlier: &[(u32, u32)], later: &[(u32, u32)]) -> Vec<(u32, u32)> {
         let run = by_middle[start..].iter().take_while(|pair| pair.0 == middle);
         pairs.extend(run.map(|pair| (from, pair.1)));
     }
-    pairs.sort_unstable();
-    pairs.dedup();
-    pairs
+    distinct(pairs, one_way)
 }
 
 /// `product`, which reads a tensor of shape `to`, read through a reshape from shape `from`: axes that only change their
