@@ -569,7 +569,7 @@ fn a_polynomial_that_is_needed_as_it_is_is_not_computed_again_for_a_multiple() {
     });
     let (after, _) = rewrite::run(&PassCx::default(), program.clone()).expect("rewrites");
     let n_polys = mnemonics(&after).iter().filter(|name| **name == "poly").count();
-    assert_eq!((n_polys, depth(&after)), (1, depth(&program)), "{after}");
+    assert_eq!((n_polys, depth(&after)), (1, depth(&program)), "{:?}", mnemonics(&after));
     assert_same(&program, &after, "shared");
 }
 
