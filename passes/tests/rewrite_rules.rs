@@ -563,13 +563,18 @@ fn a_polynomial_that_is_needed_as_it_is_is_not_computed_again_for_a_multiple() {
     let program = build(|b, [x, y, z]| {
         let poly = b.poly(&[0.1, 0.2, -0.3, 0.4, 0.1, 0.3], x);
         let scaled = b.scale(0.3, poly);
+        let moved = b.rotate(1, scaled);
         let product = b.mul(poly, y);
         let product = b.mul(product, z);
-        b.add(product, scaled)
+        b.add(product, moved)
     });
     let (after, _) = rewrite::run(&PassCx::default(), program.clone()).expect("rewrites");
     let n_polys = mnemonics(&after).iter().filter(|name| **name == "poly").count();
-    assert_eq!((n_polys, depth(&after)), (1, depth(&program)), "{:?}", mnemonics(&after));
+    assert!(
+        n_polys == 1 && depth(&after) <= depth(&program),
+        "{:?}",
+        mnemonics(&after)
+    );
     assert_same(&program, &after, "shared");
 }
 
