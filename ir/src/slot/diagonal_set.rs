@@ -7,11 +7,13 @@
 
 use super::linear_map::{PatternForm, Product, Relation};
 use super::placement::Frame;
+use super::rotation_set::{RotationSet, SharedRotationSet};
 use super::{DiagonalKey, Kernel, Layout, Pattern, Rows};
 use crate::constant::ConstantPool;
 use crate::error::IrError;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// Rows that one task enumerates.
 const ROWS_PER_TASK: usize = 1024;
@@ -42,15 +44,11 @@ impl DiagonalSet {
     /// # Errors
     /// As [`Diagonals::of_rows`](super::Diagonals::of_rows).
     pub fn of_pattern(pattern: &Pattern<'_>, input: &Layout, output: &Layout, fold: &[usize]) -> Result<Self, IrError> {
-        let (present, rotation_period) = present(pattern, input, output, fold)?;
-        Ok(DiagonalSet {
-            slots: input.slots,
-            rotation_period,
-            keys: keys(&present),
-        })
+        let all = DiagonalSet::up_to(usize::MAX, pattern, input, output, fold)?;
+        Ok(all.expect("no set has more than usize::MAX diagonals"))
     }
 
-    /// As [`DiagonalSet::of_pattern`]; none where there are more than `most` diagonals.
+    /// As [`DiagonalSet::of_pattern`]; none where there are more than `most` diagonals, found before all of them are in memory.
     ///
     /// # Errors
     /// As [`Diagonals::of_rows`](super::Diagonals::of_rows).
@@ -61,45 +59,33 @@ impl DiagonalSet {
         output: &Layout,
         fold: &[usize],
     ) -> Result<Option<Self>, IrError> {
-        let (present, rotation_period) = present(pattern, input, output, fold)?;
-        let n_diagonals: usize = present.values().map(|rotations| n_present(rotations)).sum();
-        Ok((n_diagonals <= most).then(|| DiagonalSet {
+        let frame = Frame::new((&pattern.input, &pattern.output), input, output, fold)?;
+        let present = match &pattern.form {
+            PatternForm::Products(products) if adds_up(&frame, input, output) => {
+                of_products(products, &frame, input, output, most)
+            }
+            PatternForm::Products(_) => Some(of_rows(&pattern.rows()?, &frame, input, output)),
+            PatternForm::Rows(rows) => Some(of_rows(rows, &frame, input, output)),
+        };
+        let present = present.filter(|present| n_diagonals(present) <= most);
+        Ok(present.map(|present| DiagonalSet {
             slots: input.slots,
-            rotation_period,
+            rotation_period: frame.rotation_period,
             keys: keys(&present),
         }))
     }
 }
 
-/// Which rotations are present, and their period.
-fn present(
-    pattern: &Pattern<'_>,
-    input: &Layout,
-    output: &Layout,
-    fold: &[usize],
-) -> Result<(Present, usize), IrError> {
-    let frame = Frame::new((&pattern.input, &pattern.output), input, output, fold)?;
-    let present = match &pattern.form {
-        PatternForm::Products(products) => match of_products(products, &frame, input, output) {
-            Some(present) => present,
-            None => of_rows(&pattern.rows()?, &frame, input, output),
-        },
-        PatternForm::Rows(rows) => of_rows(rows, &frame, input, output),
-    };
-    Ok((present, frame.rotation_period))
-}
-
 /// By ciphertexts of output and input, which rotations are present.
-type Present = BTreeMap<(usize, usize), Vec<bool>>;
+type Present = BTreeMap<(usize, usize), RotationSet>;
 
-fn n_present(rotations: &[bool]) -> usize {
-    rotations.iter().filter(|is_present| **is_present).count()
+fn n_diagonals(present: &Present) -> usize {
+    present.values().map(RotationSet::len).sum()
 }
 
 fn keys(present: &Present) -> Vec<DiagonalKey> {
     let keys = present.iter().flat_map(|(&(out_ct, in_ct), rotations)| {
-        let present = rotations.iter().enumerate().filter(|(_, is_present)| **is_present);
-        present.map(move |(rotation, _)| DiagonalKey {
+        rotations.iter().map(move |rotation| DiagonalKey {
             out_ct,
             in_ct,
             rotation,
@@ -108,45 +94,46 @@ fn keys(present: &Present) -> Vec<DiagonalKey> {
     keys.collect()
 }
 
-/// By enumeration, in parallel, of rows that are not kept.
+/// By enumeration, in parallel, of rows that are not kept. Pairs of ciphertexts take memory once they are met.
 fn of_rows(rows: &Rows, frame: &Frame, input: &Layout, output: &Layout) -> Present {
     let (in_addresses, out_addresses) = (input.addresses(), output.addresses());
-    let absent = || vec![false; frame.n_positions()];
-    let is_present = (0..out_addresses.len().div_ceil(ROWS_PER_TASK))
+    let pairs: Vec<OnceLock<SharedRotationSet>> = (0..frame.out_cts * frame.in_cts).map(|_| OnceLock::new()).collect();
+    (0..out_addresses.len().div_ceil(ROWS_PER_TASK))
         .into_par_iter()
-        .fold(absent, |mut is_present, task| {
+        .for_each(|task| {
             let mut cursor = rows.cursor();
             let outs = task * ROWS_PER_TASK..out_addresses.len().min((task + 1) * ROWS_PER_TASK);
             for out in outs {
                 for &(column, _) in cursor.unsorted(out) {
                     frame.visit(out_addresses[out], in_addresses[column], |met| {
-                        is_present[frame.position(met)] = true;
+                        let rotations = pairs[met.out_ct * frame.in_cts + met.in_ct]
+                            .get_or_init(|| SharedRotationSet::empty(frame.rotation_period));
+                        rotations.insert(met.rotation);
                     });
                 }
             }
-            is_present
-        })
-        .reduce(absent, |mut all, some| {
-            all.iter_mut().zip(some).for_each(|(all, some)| *all |= some);
-            all
         });
-    let pairs = is_present.chunks(frame.rotation_period).enumerate();
-    let named = pairs.map(|(pair, rotations)| ((pair / frame.in_cts, pair % frame.in_cts), rotations.to_vec()));
+    let named = pairs.into_iter().enumerate().filter_map(|(pair, rotations)| {
+        let rotations = rotations.into_inner()?.into_set();
+        Some(((pair / frame.in_cts, pair % frame.in_cts), rotations))
+    });
     named.collect()
 }
 
 /// A difference of addresses: ciphertexts of output and input, and a rotation.
 type Difference = (usize, usize, usize);
 
-/// By sums over the axes. None where that does not apply.
-fn of_products(products: &[Product], frame: &Frame, input: &Layout, output: &Layout) -> Option<Present> {
+/// Whether rotations are sums over the axes.
+fn adds_up(frame: &Frame, input: &Layout, output: &Layout) -> bool {
     let has_fold = frame.step != frame.block;
     let is_one_block = frame.block >= frame.in_period;
-    if (!is_one_block && has_fold) || carries(input) || carries(output) {
-        return None;
-    }
+    (is_one_block || !has_fold) && !carries(input) && !carries(output)
+}
+
+/// By sums over the axes. None where they are more than `most`.
+fn of_products(products: &[Product], frame: &Frame, input: &Layout, output: &Layout, most: usize) -> Option<Present> {
     // Copies of an output within a step of the fold, and blocks within the input's period: all at their own rotations.
-    let repetitions = if is_one_block {
+    let repetitions = if frame.block >= frame.in_period {
         (0..frame.step).step_by(frame.out_period)
     } else {
         (0..frame.in_period).step_by(frame.block)
@@ -164,18 +151,11 @@ fn of_products(products: &[Product], frame: &Frame, input: &Layout, output: &Lay
         terms.sort_by_key(|differences| (n_pairs(differences), differences.len()));
         let mut sums = Sums::new(frame.rotation_period);
         for differences in &terms {
-            sums.add(differences);
+            sums.add(differences, most)?;
         }
         for (pair, rotations) in sums.by_pair {
-            match all.entry(pair) {
-                std::collections::btree_map::Entry::Vacant(entry) => {
-                    entry.insert(rotations);
-                }
-                std::collections::btree_map::Entry::Occupied(mut entry) => {
-                    let known = entry.get_mut().iter_mut();
-                    known.zip(rotations).for_each(|(known, more)| *known |= more);
-                }
-            }
+            let known = all.entry(pair);
+            known.and_modify(|known| known.add_all(&rotations)).or_insert(rotations);
         }
     }
     Some(all)
@@ -247,38 +227,28 @@ struct Sums {
 impl Sums {
     /// The empty sum.
     fn new(rotation_period: usize) -> Self {
-        let mut none = vec![false; rotation_period];
-        none[0] = true;
         Sums {
             rotation_period,
-            by_pair: BTreeMap::from([((0, 0), none)]),
+            by_pair: BTreeMap::from([((0, 0), RotationSet::zero(rotation_period))]),
         }
     }
 
-    /// Every sum so far plus every one of `differences`.
-    fn add(&mut self, differences: &[Difference]) {
+    /// Every sum so far plus every one of `differences`. None as soon as there must be more than `most`: a difference moves
+    /// sums and joins none of one pair, so that no pair has fewer than the least so far.
+    fn add(&mut self, differences: &[Difference], most: usize) -> Option<()> {
+        let least = self.by_pair.values().map(RotationSet::len).min().unwrap_or(0);
         let mut sums = Present::new();
         for ((out_ct, in_ct), rotations) in &self.by_pair {
-            let present: Vec<usize> = (0..rotations.len()).filter(|&rotation| rotations[rotation]).collect();
-            let is_sparse = present.len() * 16 < rotations.len();
             for (more_out, more_in, by) in differences {
-                let pair = (out_ct + more_out, in_ct + more_in);
-                let sum = sums.entry(pair).or_insert_with(|| vec![false; self.rotation_period]);
-                if is_sparse {
-                    let mask = self.rotation_period - 1;
-                    present.iter().for_each(|rotation| sum[(rotation + by) & mask] = true);
-                } else {
-                    let (low, high) = sum.split_at_mut(*by);
-                    let (early, late) = rotations.split_at(rotations.len() - by);
-                    high.iter_mut()
-                        .zip(early)
-                        .for_each(|(sum, is_present)| *sum |= is_present);
-                    low.iter_mut()
-                        .zip(late)
-                        .for_each(|(sum, is_present)| *sum |= is_present);
-                }
+                let sum = sums.entry((out_ct + more_out, in_ct + more_in));
+                let sum = sum.or_insert_with(|| RotationSet::empty(self.rotation_period));
+                sum.add_turned(rotations, *by);
+            }
+            if sums.len().saturating_mul(least) > most {
+                return None;
             }
         }
         self.by_pair = sums;
+        Some(())
     }
 }

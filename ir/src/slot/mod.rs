@@ -14,6 +14,7 @@ mod ops;
 mod packing;
 pub(crate) mod placement;
 mod polynomial;
+mod rotation_set;
 
 pub use diagonal_set::DiagonalSet;
 pub use diagonals::{DiagonalKey, Diagonals};
