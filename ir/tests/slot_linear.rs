@@ -291,6 +291,12 @@ proptest! {
         prop_assert_eq!(&set, &DiagonalSet::of_kernel(&kernel, &input, &graph.constants).expect("positions"));
         let pattern = Pattern::new(&kernel.map, &graph.constants).expect("a pattern");
         let bound = DiagonalSet::of_pattern(&pattern, &input, &output, &kernel.fold).expect("positions");
+        let up_to = |most| DiagonalSet::up_to(most, &pattern, &input, &output, &kernel.fold).expect("positions");
+        let all = up_to(bound.keys.len());
+        prop_assert_eq!(all.as_ref(), Some(&bound));
+        if let Some(too_few) = bound.keys.len().checked_sub(1) {
+            prop_assert_eq!(up_to(too_few), None);
+        }
         prop_assert!(pattern.n_non_zeros() >= matrix.n_non_zeros());
         prop_assert!(bound.rotation_period == set.rotation_period);
         let bound: BTreeSet<DiagonalKey> = bound.keys.into_iter().collect();
