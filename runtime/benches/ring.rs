@@ -74,6 +74,7 @@ fn operations(run: &Run, backend: Backend) {
         let gadget = Gadget {
             digit_limbs: p_count,
             p_limbs: p_count,
+            key_p_limbs: p_count,
         };
         let level = q_count - 1;
         let x = uniform(&ring, Basis::qp(level, p_count), Domain::Eval, &[1; 32]);

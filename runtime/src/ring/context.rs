@@ -7,12 +7,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::compact::SubringTransform;
 use super::{AutomorphismTable, Backend, BaseConverter, BufferPool, Modulus, NttTable, RingError, Symmetry};
 
-/// The primes a polynomial has limbs for: `q_0, ..., q_{q_limbs-1}`, then `p_0, ..., p_{p_limbs-1}`.
+/// The primes a polynomial has limbs for: `q_0, ..., q_{q_limbs-1}`, then the first `p_limbs` of `p_0, ..., p_{k-1}, q_L, q_{L-1}, ...`:
+/// ciphertext primes that a polynomial of a low level does not have serve as further special primes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Basis {
     /// How many of the ciphertext primes, counted from `q_0`.
     pub q_limbs: usize,
-    /// How many of the special primes, counted from `p_0`.
+    /// How many special primes, counted from `p_0`.
     pub p_limbs: usize,
 }
 
@@ -52,8 +53,8 @@ impl Basis {
 /// Prime indices a conversion goes from and to.
 type SourceAndTarget = (Vec<usize>, Vec<usize>);
 
-/// The ring `Z_QP[X]/(X^N + 1)`: prime indices `0..q_count` are the ciphertext primes `q_0..q_L`, those after are the special
-/// primes `p_0..p_{k-1}`. Holds the transforms, the buffer pool and caches of derived tables; meant to live in an [`Arc`].
+/// The ring `Z_QP[X]/(X^N + 1)`: prime indices `0..q_count` are the ciphertext primes `q_0..q_L`, those after are the primes
+/// `p_0..p_{k-1}`, which are special at every level. Holds the transforms, the buffer pool and caches of derived tables; meant to live in an [`Arc`].
 pub struct RingContext {
     n: usize,
     q_count: usize,
@@ -113,7 +114,7 @@ impl RingContext {
         self.q_count
     }
 
-    /// How many special primes there are (k).
+    /// How many primes are special at every level (k).
     pub fn p_count(&self) -> usize {
         self.tables.len() - self.q_count
     }
@@ -146,25 +147,28 @@ impl RingContext {
         }
     }
 
-    /// Prime indices of the special primes.
-    pub fn special_primes(&self) -> Range<usize> {
-        self.q_count..self.tables.len()
+    /// Whether all primes of a basis exist, none of them twice.
+    pub fn has_basis(&self, basis: Basis) -> bool {
+        basis.q_limbs + basis.p_limbs.saturating_sub(self.p_count()) <= self.q_count
+    }
+
+    /// The prime index of a special prime: those after `p_{k-1}` are ciphertext primes, from the last one down.
+    fn special_prime(&self, special: usize) -> usize {
+        match special.checked_sub(self.p_count()) {
+            None => self.q_count + special,
+            Some(further) => self.q_count - 1 - further,
+        }
     }
 
     /// The product of the first `p_limbs` special primes modulo a prime.
     pub fn special_modulus(&self, p_limbs: usize, prime: usize) -> u64 {
-        self.product_modulo(self.q_count..self.q_count + p_limbs, prime)
+        self.special_product(0..p_limbs, prime)
     }
 
-    /// The inverse of the product of the special primes that the first `p_limbs` leave out, modulo a ciphertext prime.
-    pub fn special_rest_inverse(&self, p_limbs: usize, prime: usize) -> u64 {
-        let rest = self.product_modulo(self.q_count + p_limbs..self.tables.len(), prime);
-        self.modulus(prime).inv(rest)
-    }
-
-    fn product_modulo(&self, primes: Range<usize>, prime: usize) -> u64 {
+    /// The product of some special primes modulo a prime.
+    pub fn special_product(&self, special: Range<usize>, prime: usize) -> u64 {
         let m = self.modulus(prime);
-        let factors = self.tables[primes].iter().map(|table| table.modulus().value());
+        let factors = special.map(|special| self.modulus(self.special_prime(special)).value());
         factors.fold(1, |product, p| m.mul(product, m.reduce(p)))
     }
 
@@ -178,20 +182,21 @@ impl RingContext {
         if limb < basis.q_limbs {
             limb
         } else {
-            self.q_count + limb - basis.q_limbs
+            self.special_prime(limb - basis.q_limbs)
         }
     }
 
     /// Which limb of a polynomial over `basis` belongs to a prime index; the basis must have it.
     pub fn limb_of_prime(&self, basis: Basis, prime: usize) -> usize {
-        if prime < self.q_count {
-            assert!(prime < basis.q_limbs, "prime {prime} is not in {basis:?}");
-            prime
-        } else {
-            let special = prime - self.q_count;
-            assert!(special < basis.p_limbs, "prime {prime} is not in {basis:?}");
-            special + basis.q_limbs
+        if prime < basis.q_limbs {
+            return prime;
         }
+        let special = match prime.checked_sub(self.q_count) {
+            Some(special) => special,
+            None => self.p_count() + self.q_count - 1 - prime,
+        };
+        assert!(special < basis.p_limbs, "prime {prime} is not in {basis:?}");
+        special + basis.q_limbs
     }
 
     /// The prime indices of all limbs over `basis`, in limb order.
@@ -263,6 +268,11 @@ mod tests {
         assert_eq!(ring.prime_indices(Basis::qp(1, 1)), [0, 1, 3]);
         assert_eq!(ring.prime_indices(Basis::q(2)), [0, 1, 2]);
         assert_eq!(ring.prime_indices(Basis { q_limbs: 0, p_limbs: 2 }), [3, 4]);
+        let widened = Basis::qp(0, 4);
+        assert_eq!(ring.prime_indices(widened), [0, 3, 4, 2, 1]);
+        assert!((0..5).all(|prime| ring.prime_index(widened, ring.limb_of_prime(widened, prime)) == prime));
+        assert!(ring.has_basis(widened) && ring.has_basis(Basis::qp(2, 2)));
+        assert!(!ring.has_basis(Basis::qp(1, 4)) && !ring.has_basis(Basis::q(3)));
         assert_eq!(ring.limb_count(ring.full_basis()), 5);
         assert!(Arc::ptr_eq(&ring.automorphism(5), &ring.automorphism(5)));
     }

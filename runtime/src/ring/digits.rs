@@ -3,7 +3,7 @@
 //! Digit d of a polynomial over `q_0..q_l` is its centred representative modulo the product of the primes
 //! `digit_limbs * d .. digit_limbs * (d + 1)` (the last digit may be shorter), written over `q_0..q_l` and special primes.
 //!
-//! Where digits are small, fewer special primes than keys are made for will do: keys carry `P P' T_d s` for the product P of
+//! Where digits are small, fewer special primes than keys carry will do: keys are for `P P' T_d s` with the product P of
 //! those in use and P' of the rest, so the digits are those of `x / P'` (modulo every prime of x), and the products with a key
 //! come to `P x s` all the same. What is left out of a key is merely not read.
 //! Source: Han and Ki, "Better bootstrapping for approximate homomorphic encryption", CT-RSA 2020, section 3.
@@ -29,6 +29,8 @@ pub struct Gadget {
     pub digit_limbs: usize,
     /// Special primes that digits are raised to: at least one, their product about as large as the largest digit.
     pub p_limbs: usize,
+    /// Special primes whose product keys carry: at least `p_limbs`.
+    pub key_p_limbs: usize,
 }
 
 /// All digits of one polynomial, ready to be converted to any prime.
@@ -46,15 +48,22 @@ struct Digits<'a> {
 }
 
 impl<'a> Digits<'a> {
-    fn new(x: &'a Poly, Gadget { digit_limbs, p_limbs }: Gadget) -> Self {
+    fn new(x: &'a Poly, gadget: Gadget) -> Self {
+        let Gadget {
+            digit_limbs,
+            p_limbs,
+            key_p_limbs,
+        } = gadget;
         assert_eq!(x.domain(), Domain::Eval);
-        assert!(!x.basis().is_raised() && digit_limbs > 0 && p_limbs > 0);
+        assert!(!x.basis().is_raised() && digit_limbs > 0 && p_limbs > 0 && p_limbs <= key_p_limbs);
         let ring = x.ring();
         let limb_count = x.basis().q_limbs;
         let basis = Basis { p_limbs, ..x.basis() };
-        let factor = |prime| ring.modulus(prime).shoup(ring.special_rest_inverse(p_limbs, prime));
-        let factors: Option<Vec<ShoupFactor>> =
-            (p_limbs < ring.p_count()).then(|| (0..limb_count).map(factor).collect());
+        let factor = |prime| {
+            let m = ring.modulus(prime);
+            m.shoup(m.inv(ring.special_product(p_limbs..key_p_limbs, prime)))
+        };
+        let factors: Option<Vec<ShoupFactor>> = (p_limbs < key_p_limbs).then(|| (0..limb_count).map(factor).collect());
         let targets = ring.prime_indices(basis);
         let limbs: Vec<Range<usize>> = (0..limb_count)
             .step_by(digit_limbs)
@@ -147,7 +156,7 @@ impl<'a> Digits<'a> {
 
 impl RingContext {
     /// All digits of `x` (evaluation form over `q_0..q_l`), each over `q_0..q_l` and the gadget's special primes, evaluation form:
-    /// digits of `x / P'`, P' the product of the special primes that the gadget leaves out. For a single key, [`Self::key_products`] does not write them to memory.
+    /// digits of `x / P'`, P' the product of the keys' special primes that the gadget leaves out. For a single key, [`Self::key_products`] does not write them to memory.
     pub fn decompose(self: &Arc<Self>, x: &Poly, gadget: Gadget) -> Vec<Poly> {
         let digits = Digits::new(x, gadget);
         let sources = digits.sources();
@@ -355,7 +364,8 @@ mod tests {
             let digits = ring.decompose(&x, gadget(2, p_limbs));
             assert_eq!(digits.len(), 3);
             let mut divided = x.clone();
-            let factors = (0..5).map(|prime| ring.special_rest_inverse(p_limbs, prime));
+            let rest = |prime| ring.special_product(p_limbs..2, prime);
+            let factors = (0..5).map(|prime| ring.modulus(prime).inv(rest(prime)));
             divided.mul_constants(&factors.collect::<Vec<_>>());
             for (d, digit) in digits.iter().enumerate() {
                 let own: Vec<usize> = (2 * d..(2 * d + 2).min(5)).collect();
@@ -375,15 +385,28 @@ mod tests {
     #[test]
     fn digits_times_their_gadget_are_the_polynomial() {
         let ring = ring();
-        for (level, digit_limbs, p_limbs) in [(4, 2, 1), (4, 2, 2), (3, 3, 1), (2, 1, 1)] {
+        let gadgets = [
+            (4, 2, 1, 2),
+            (4, 2, 2, 2),
+            (3, 3, 1, 2),
+            (2, 1, 1, 2),
+            (2, 2, 3, 4),
+            (1, 2, 4, 4),
+        ];
+        for (level, digit_limbs, p_limbs, key_p_limbs) in gadgets {
             let x = uniform(&ring, Basis::q(level), Domain::Eval, &[1; 32]);
-            let digits = ring.decompose(&x, gadget(digit_limbs, p_limbs));
+            let gadget = Gadget {
+                digit_limbs,
+                p_limbs,
+                key_p_limbs,
+            };
+            let digits = ring.decompose(&x, gadget);
             let basis = Basis::qp(level, p_limbs);
             let mut sum = Poly::zeros(&ring, basis, Domain::Eval);
             for (d, digit) in digits.iter().enumerate() {
                 let is_own = |prime: usize| prime / digit_limbs == d && prime <= level;
                 let factors = ring.prime_indices(basis).into_iter().map(|prime| match is_own(prime) {
-                    true => ring.special_modulus(2, prime),
+                    true => ring.special_modulus(key_p_limbs, prime),
                     false => 0,
                 });
                 sum.add_mul_constants(digit, &factors.collect::<Vec<_>>());
@@ -397,7 +420,11 @@ mod tests {
     }
 
     fn gadget(digit_limbs: usize, p_limbs: usize) -> Gadget {
-        Gadget { digit_limbs, p_limbs }
+        Gadget {
+            digit_limbs,
+            p_limbs,
+            key_p_limbs: p_limbs.max(2),
+        }
     }
 
     #[test]

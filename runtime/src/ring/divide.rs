@@ -96,7 +96,7 @@ impl RingContext {
             let source = |(i, &prime): (usize, &usize)| {
                 let m = self.modulus(prime);
                 // the special primes divide P
-                let addend = addend.filter(|_| prime < self.q_count());
+                let addend = addend.filter(|_| kept + i < basis.q_limbs);
                 SourceLimb {
                     prime,
                     values: x.limb(kept + i),
@@ -211,9 +211,9 @@ pub(super) mod tests {
         let ring = ring();
         let x = uniform(&ring, Basis::qp(4, 2), Domain::Eval, &[2; 32]);
         let (values, _) = integers(&x, &ring.prime_indices(x.basis()));
-        let p: BigInt = ring
-            .special_primes()
-            .map(|i| BigInt::from(ring.modulus(i).value()))
+        let p: BigInt = ring.prime_indices(x.basis())[5..]
+            .iter()
+            .map(|&i| BigInt::from(ring.modulus(i).value()))
             .product();
         let last = BigInt::from(ring.modulus(4).value());
         let check = |result: &Poly, divisor: &BigInt, values: &[BigInt]| {
@@ -243,5 +243,12 @@ pub(super) mod tests {
         let (values, _) = integers(&y, &ring.prime_indices(y.basis()));
         check(&ring.rescale(&y), &last, &values);
         check(&ring.divide_down_to(&y, 3), &two, &values);
+        // ciphertext primes among the special ones; an addend may have them as its own
+        let x = uniform(&ring, Basis::qp(2, 4), Domain::Eval, &[4; 32]);
+        let (values, _) = integers(&x, &ring.prime_indices(x.basis()));
+        let p = &p * &two;
+        check(&ring.mod_down(&x), &p, &values);
+        assert!(ring.mod_down_and_add(&x, &addend) == ring.mod_down(&x).sum(&addend.restricted(Basis::q(2))));
+        check(&ring.mod_down_and_rescale(&x), &(&p * ring.modulus(2).value()), &values);
     }
 }

@@ -44,10 +44,7 @@ impl Poly {
 
     /// A polynomial whose words are whatever the pool held; the caller overwrites them all with reduced residues.
     pub(crate) fn uninit(ring: &Arc<RingContext>, basis: Basis, domain: Domain) -> Self {
-        assert!(
-            basis.q_limbs <= ring.q_count() && basis.p_limbs <= ring.p_count(),
-            "basis {basis:?} is not in {ring:?}"
-        );
+        assert!(ring.has_basis(basis), "basis {basis:?} is not in {ring:?}");
         let data = ring.pool().take(ring.limb_count(basis) * ring.n());
         Self {
             ring: Arc::clone(ring),

@@ -228,6 +228,7 @@ impl Parameters {
         Gadget {
             digit_limbs: self.digit_primes(),
             p_limbs: self.special_limbs(level),
+            key_p_limbs: self.p().len(),
         }
     }
 
