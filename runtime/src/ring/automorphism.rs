@@ -50,6 +50,12 @@ impl AutomorphismTable {
         &self.source
     }
 
+    /// Where the aligned run of `len` values from `start` on comes from, for a power of two: such a run comes from one such run, in
+    /// some order, since the low bits of exponents map among themselves.
+    pub fn source_of(&self, start: usize, len: usize) -> usize {
+        self.source[start] as usize / len * len
+    }
+
     /// The same permutation by blocks of 64.
     pub(crate) fn blocks(&self) -> &[BlockMove] {
         &self.blocks

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::kernels::{Before, Destination};
+use super::kernels::{Before, Destination, Streams};
 use super::poly::SERIAL_WORDS;
 use super::rows::columns_of;
 use super::{Basis, CompactLimb, Domain, Evaluations, Poly, RingContext, kernels};
@@ -59,7 +59,7 @@ impl Combination<'_> {
                             true => Before::Nothing(Destination::Cache),
                             false => Before::Sums,
                         };
-                        kernels::inner_products(ring.backend(), m, [&mut **out], x, y, columns.clone(), before);
+                        kernels::inner_products(ring.backend(), m, [&mut **out], x, y, columns.clone(), before, Streams::OF_MEMORY);
                     }
                     if part == 0 && constant != 0 {
                         out[columns.clone()].iter_mut().for_each(|x| *x = m.add(*x, constant));

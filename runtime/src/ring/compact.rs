@@ -71,6 +71,8 @@ pub struct CompactLimb<'a> {
     pub(crate) words: &'a [u64],
     pub(crate) n: usize,
     pub(crate) symmetry: Symmetry,
+    /// Where evaluations are counted from.
+    pub(crate) first: usize,
 }
 
 impl<'a> CompactLimb<'a> {
@@ -80,19 +82,35 @@ impl<'a> CompactLimb<'a> {
             words,
             n: words.len(),
             symmetry: Symmetry::default(),
+            first: 0,
         }
+    }
+
+    /// Evaluations from `first` on, a multiple of 64.
+    pub fn starting_at(self, first: usize) -> Self {
+        Self { first, ..self }
+    }
+
+    /// The kept words that the first `count` evaluations are among, a power of two that divides where they start.
+    pub fn kept(&self, count: usize) -> &'a [u64] {
+        let (first, end) = (self.first, self.first + count);
+        let (first, end) = match self.symmetry.mirrored && end > self.n / 2 {
+            true => (self.n - end, (self.n - first).min(self.n / 2)),
+            false => (first, end),
+        };
+        &self.words[first >> self.symmetry.log_gap..end.div_ceil(1 << self.symmetry.log_gap)]
     }
 
     /// Evaluation `j`.
     #[inline]
     pub fn word(&self, j: usize) -> u64 {
-        self.words[self.symmetry.index(self.n, j)]
+        self.words[self.symmetry.index(self.n, self.first + j)]
     }
 
     /// Evaluations from `start` on.
     pub fn expand(&self, start: usize, out: &mut [u64]) {
         if self.symmetry == Symmetry::default() {
-            out.copy_from_slice(&self.words[start..][..out.len()]);
+            out.copy_from_slice(&self.words[self.first + start..][..out.len()]);
         } else {
             for (j, out) in (start..).zip(out) {
                 *out = self.word(j);
@@ -121,6 +139,7 @@ impl Evaluations for CompactPoly {
             words: &self.data()[self.ring.limb_of_prime(self.basis, prime) * words..][..words],
             n: self.ring.n(),
             symmetry: self.symmetry,
+            first: 0,
         }
     }
 }

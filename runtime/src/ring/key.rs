@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::kernels::{Before, Destination};
+use super::kernels::{Before, Destination, Streams};
 use super::rows::Rows;
 use super::seeded::CHUNK;
 use super::{CompactLimb, Domain, Poly, RingContext, SeededPoly, kernels};
@@ -80,11 +80,27 @@ impl<'a> KeyProducts<'a> {
         columns: Range<usize>,
         outs: [&mut [u64]; 2],
     ) {
+        let outs = outs.map(|out| &mut out[columns.clone()]);
+        self.write_part(prime, digits, key, columns, outs, &[]);
+    }
+
+    /// As [`Self::write`], with the columns of the results only. The processor is asked for the words `ahead` meanwhile, at most as
+    /// many of each as there are columns.
+    pub(super) fn write_part(
+        &mut self,
+        prime: usize,
+        digits: &[&[u64]],
+        key: &[KeyDigit],
+        columns: Range<usize>,
+        mut outs: [&mut [u64]; 2],
+        ahead: &[&[u64]],
+    ) {
         let ring = self.masks.ring;
         let before = Before::Nothing(self.destination);
-        let (backend, modulus, width) = (ring.backend(), ring.modulus(prime), Self::least_columns(ring, key));
-        let mut outs = outs;
-        for start in columns.step_by(width) {
+        let (backend, modulus) = (ring.backend(), ring.modulus(prime));
+        let width = Self::least_columns(ring, key).min(columns.len());
+        for done in (0..columns.len()).step_by(width) {
+            let start = columns.start + done;
             let range = start..start + width;
             let x: Vec<CompactLimb> = digits
                 .iter()
@@ -96,14 +112,20 @@ impl<'a> KeyProducts<'a> {
                 match digit.mask {
                     Mask::Resident(mask) => [body, &mask.limb_of_prime(prime)[range.clone()]],
                     Mask::Seeded(seeded) => {
+                        let mask = &mut mask[..width];
                         seeded.fill(backend, modulus, start, mask, body);
                         [body, &*mask]
                     }
                 }
             });
             let y: Vec<[&[u64]; 2]> = pairs.collect();
-            let outs = outs.each_mut().map(|out| &mut out[range.clone()]);
-            kernels::inner_products(backend, modulus, outs, &x, &y, 0..width, before);
+            let outs = outs.each_mut().map(|out| &mut out[done..done + width]);
+            let ahead: Vec<&[u64]> = ahead
+                .iter()
+                .filter_map(|words| words.get(done..words.len().min(done + width)))
+                .collect();
+            let streams = Streams::of_memory(&ahead);
+            kernels::inner_products(backend, modulus, outs, &x, &y, 0..width, before, streams);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::kernels::{Before, Destination};
+use super::kernels::{Before, Destination, Streams};
 use super::poly::SERIAL_WORDS;
 use super::rows::columns_of;
 use super::{Basis, CompactLimb, Domain, Evaluations, Poly, kernels};
@@ -62,7 +62,7 @@ impl<X: Evaluations, const OUTS: usize> SumOfProducts<'_, X, OUTS> {
                 for (((x, y), outs), &before) in factors.iter().zip(outs.as_chunks_mut::<OUTS>().0).zip(&before) {
                     let outs = outs.each_mut().map(|out| &mut **out);
                     let range = start..start + columns;
-                    kernels::inner_products(ring.backend(), ring.modulus(prime), outs, x, y, range, before);
+                    kernels::inner_products(ring.backend(), ring.modulus(prime), outs, x, y, range, before, Streams::OF_MEMORY);
                 }
             }
         };

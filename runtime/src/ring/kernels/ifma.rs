@@ -10,18 +10,15 @@ use std::arch::x86_64::{
 };
 use std::ops::Range;
 
-use super::{Before, ConversionSource, Destination};
+use super::{Before, ConversionSource, Destination, Streams};
 use crate::ring::automorphism::BlockMove;
 use crate::ring::modulus::{Modulus, ShoupFactor};
 use crate::ring::simd::{
     LANES, Prime, Row, SUMMED_PRODUCTS, end_of_stores_past_caches, factor, is_aligned, load, load_few, madd_high,
-    madd_low, mul_high, rows, rows_mut, splat, store, store_past_caches, subtract_if_above, transpose,
+    madd_low, mul_high, prefetch, rows, rows_mut, splat, store, store_past_caches, subtract_if_above, transpose,
 };
 use crate::ring::{AutomorphismTable, CompactLimb};
 
-/// Products summed from memory at once: more streams than the hardware prefetches well cost bandwidth.
-const TERMS_AT_ONCE: usize = 5;
-const _: () = assert!(TERMS_AT_ONCE <= SUMMED_PRODUCTS);
 /// Columns between two visits to the partial sums: they stay in the first-level cache.
 const COLUMNS: usize = 1024;
 /// Rows handled together in sums of products, so that eight or more accumulators hide the latency of the multiplier.
@@ -198,6 +195,22 @@ pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, des
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn permute_part(out: &mut [u64], x: &[u64], table: &AutomorphismTable, start: usize) {
+    const BLOCK: usize = LANES * LANES;
+    let sources = rows(x).as_chunks::<LANES>().0;
+    let blocks = &table.blocks()[start / BLOCK..];
+    for (out, step) in rows_mut(out).as_chunks_mut::<LANES>().0.iter_mut().zip(blocks) {
+        let step = BlockMove {
+            block: step.block % sources.len() as u32,
+            ..*step
+        };
+        for (row, x) in out.iter_mut().zip(permuted_block!(sources, &step)) {
+            store(row, x);
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable) {
     let (prime, sources) = (Prime::new(m), rows(x).as_chunks::<LANES>().0);
     for (acc, step) in rows_mut(acc).as_chunks_mut::<LANES>().0.iter_mut().zip(table.blocks()) {
@@ -223,6 +236,7 @@ fn load_tile(tile: &[Row; TILE]) -> [__m512i; TILE] {
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn expand_tile(x: &CompactLimb, tile: usize) -> [__m512i; TILE] {
+    let tile = tile + x.first / (TILE * LANES);
     let last = x.n / (TILE * LANES) - 1;
     let backwards = x.symmetry.mirrored && tile > last / 2;
     let tile = if backwards { last - tile } else { tile };
@@ -252,7 +266,7 @@ fn expand_tile(x: &CompactLimb, tile: usize) -> [__m512i; TILE] {
     }
 }
 
-/// At most [`TERMS_AT_ONCE`] terms at a time: partial sums wait reduced in `out`, column by column of [`COLUMNS`] words. Measured
+/// As many terms at a time as the streams allow: partial sums wait reduced in `out`, column by column of [`COLUMNS`] words. Measured
 /// on 9 terms of 10 limbs of 2^14 words: 2.3 ms with all 27 streams at once, 1.5 ms in two goes.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn inner_products<const OUTS: usize>(
@@ -262,8 +276,10 @@ pub(super) fn inner_products<const OUTS: usize>(
     y: &[[&[u64]; OUTS]],
     columns: Range<usize>,
     before: Before,
+    streams: Streams,
 ) {
-    let terms = x.len().div_ceil(x.len().div_ceil(TERMS_AT_ONCE).max(1)).max(1);
+    let at_once = streams.terms.min(SUMMED_PRODUCTS);
+    let terms = x.len().div_ceil(x.len().div_ceil(at_once).max(1)).max(1);
     let past_caches = before == Before::Nothing(Destination::Memory) && terms == x.len();
     let past_caches = past_caches && out.iter().all(|out| is_aligned(out));
     let width = if terms == x.len() { columns.len() } else { COLUMNS };
@@ -272,6 +288,10 @@ pub(super) fn inner_products<const OUTS: usize>(
         for (group, (x, y)) in x.chunks(terms).zip(y.chunks(terms)).enumerate() {
             let starts = before != Before::Sums && group == 0;
             for tile in range.clone() {
+                if group == 0 {
+                    let tile = tile - columns.start / (TILE * LANES);
+                    streams.ahead.iter().filter_map(|words| tiles(words).get(tile)).flatten().for_each(prefetch);
+                }
                 if past_caches {
                     add_products::<OUTS, true>(m, &mut out, x, y, tile, starts);
                 } else {

@@ -54,6 +54,33 @@ pub(crate) enum Before {
     Sums,
 }
 
+/// How the factors of sums of products come to the processor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streams<'a> {
+    /// Products summed at a time; partial sums wait in the first-level cache.
+    pub(crate) terms: usize,
+    /// What is read next: it is asked for meanwhile.
+    pub(crate) ahead: &'a [&'a [u64]],
+}
+
+impl<'a> Streams<'a> {
+    /// Factors in memory, a long run of each: more streams than the processor reads ahead well would cost bandwidth.
+    pub(crate) const OF_MEMORY: Self = Self::of_memory(&[]);
+
+    /// As [`Self::OF_MEMORY`], with what is read next.
+    pub(crate) const fn of_memory(ahead: &'a [&'a [u64]]) -> Self {
+        Self { terms: 5, ahead }
+    }
+
+    /// Factors in the second-level cache, or asked for.
+    pub(crate) fn of_cache(ahead: &'a [&'a [u64]]) -> Self {
+        Self {
+            terms: usize::MAX,
+            ahead,
+        }
+    }
+}
+
 /// Declares each kernel once, with its contract, for all families.
 macro_rules! kernels {
     ($($(#[$contract:meta])* fn $name:ident $([$count:ident])? ($($argument:ident: $kind:ty),* $(,)?);)*) => {$(
@@ -99,6 +126,9 @@ kernels! {
     );
     /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
     fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, destination: Destination);
+    /// Requires: `out` is the aligned part from `start` on, a power of two words, `x` the part that it comes from.
+    /// Ensures:  `out[i] = x[source[start + i] mod len]` for the table's permutation.
+    fn permute_part(out: &mut [u64], x: &[u64], table: &AutomorphismTable, start: usize);
     /// Ensures: `acc[i] = acc[i] + x[source[i]] (mod q)` for the table's permutation.
     fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable);
     /// Requires: columns in whole blocks of 64. Of x only the low 52 bits count; unless all is in [0, q), 6q < 2^52.
@@ -111,6 +141,7 @@ kernels! {
         y: &[[&[u64]; OUTS]],
         columns: Range<usize>,
         before: Before,
+        streams: Streams,
     );
     /// Requires: `limbs[k]` below the modulus of source k.
     /// Ensures:  `quotients[i] = round(sum_k limbs[k][i] / b_k)`, each rounded and summed in double precision in this order.

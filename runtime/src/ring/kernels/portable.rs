@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Before, ConversionSource, Destination};
+use super::{Before, ConversionSource, Destination, Streams};
 use crate::ring::modulus::{MASK52, Modulus, ShoupFactor};
 use crate::ring::{AutomorphismTable, CompactLimb};
 
@@ -73,6 +73,13 @@ pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, _de
     }
 }
 
+pub(super) fn permute_part(out: &mut [u64], x: &[u64], table: &AutomorphismTable, start: usize) {
+    let len = out.len();
+    for (out, &i) in out.iter_mut().zip(&table.source()[start..]) {
+        *out = x[i as usize % len];
+    }
+}
+
 pub(super) fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable) {
     for (acc, &i) in acc.iter_mut().zip(table.source()) {
         *acc = m.add(*acc, x[i as usize]);
@@ -87,6 +94,7 @@ pub(super) fn inner_products<const OUTS: usize>(
     y: &[[&[u64]; OUTS]],
     columns: Range<usize>,
     before: Before,
+    _streams: Streams,
 ) {
     for (o, out) in out.into_iter().enumerate() {
         for i in columns.clone() {
