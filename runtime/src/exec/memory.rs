@@ -72,8 +72,6 @@ pub(super) struct Estimator<'a> {
     pub shapes: &'a [LinearTransform],
     pub polynomials: &'a [PolynomialPlan],
     pub bootstrappers: &'a BTreeMap<BootstrapKind, Bootstrapper>,
-    /// Bytes that rotated inputs of one transform may take.
-    pub transform_bytes: u64,
 }
 
 impl Estimator<'_> {
@@ -144,10 +142,6 @@ impl Estimator<'_> {
                 let scale = self.params().scale(level_of(&xs[0]));
                 let basis = self.evaluator.diagonal_encoding(shape, *level, scale)?.basis;
                 let pair = 2 * self.params().ring().limb_count(basis) as u64 * self.limb_bytes();
-                let babies = shape.baby_uses();
-                let least = (0..shape.n_inputs()).map(|i| babies.range((i, 0)..(i + 1, 0)).count());
-                let least = least.max().unwrap_or(0) as u64 * pair;
-                let rotated = (babies.len() as u64 * pair).min(self.transform_bytes.max(least));
                 // A plaintext is at most half of a pair.
                 let waiting = match encoding {
                     Encoding::Ahead => 0,
@@ -156,7 +150,7 @@ impl Estimator<'_> {
                         most.min(largest)
                     }
                 };
-                rotated + waiting + shape.groups().count() as u64 * pair + 2 * self.key_switch(*level)
+                self.evaluator.transform_bytes(shape, basis) as u64 + waiting + 2 * self.key_switch(*level)
             }
             Op::PolyEval { polynomial, level, .. } => self.polynomial(&self.polynomials[*polynomial], *level),
             Op::Bootstrap { xs, slots } => {
@@ -176,13 +170,13 @@ impl Estimator<'_> {
         (plan.powers().len() as u64 + 4) * self.raised_pair(level) + self.key_switch(level)
     }
 
-    /// Rotated inputs and giant steps of the first transform, at the top; or the reduction.
+    /// The sums of giant steps of the first transform and the digits of its input, at the top; or the reduction.
     fn bootstrap(&self, plan: &BootstrapPlan) -> u64 {
         let stages = plan.request().slots.trailing_zeros() as usize;
         let radix = 1u64 << stages.div_ceil(plan.circuit().coeffs_to_slots);
-        let steps = (2.0 * (2.0 * radix as f64).sqrt()).ceil() as u64;
+        let giants = (2.0 * radix as f64).sqrt().ceil() as u64;
         let top = plan.raised_level();
-        let transform = steps * self.raised_pair(top) + 2 * self.key_switch(top);
+        let transform = giants * self.raised_pair(top) + 3 * self.key_switch(top);
         transform.max(self.polynomial(plan.eval_mod().cosine(), plan.ladder()[0]))
     }
 }

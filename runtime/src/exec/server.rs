@@ -134,7 +134,6 @@ impl Server {
             shapes: &shapes,
             polynomials: &polynomials,
             bootstrappers: &bootstrappers,
-            transform_bytes,
         };
         let wanted = Wanted::new(&plan, &shapes, &evaluator)?;
         let allowed = options.memory_bytes;

@@ -59,7 +59,15 @@ impl Combination<'_> {
                             true => Before::Nothing(Destination::Cache),
                             false => Before::Sums,
                         };
-                        kernels::inner_products(ring.backend(), m, [&mut **out], x, y, columns.clone(), before, Streams::OF_MEMORY);
+                        kernels::inner_products(
+                            ring.backend(),
+                            m,
+                            [&mut **out],
+                            x,
+                            y,
+                            columns.clone(),
+                            (before, Streams::OF_MEMORY),
+                        );
                     }
                     if part == 0 && constant != 0 {
                         out[columns.clone()].iter_mut().for_each(|x| *x = m.add(*x, constant));

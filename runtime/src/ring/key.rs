@@ -124,8 +124,8 @@ impl<'a> KeyProducts<'a> {
                 .iter()
                 .filter_map(|words| words.get(done..words.len().min(done + width)))
                 .collect();
-            let streams = Streams::of_memory(&ahead);
-            kernels::inner_products(backend, modulus, outs, &x, &y, 0..width, before, streams);
+            let how = (before, Streams::of_memory(&ahead));
+            kernels::inner_products(backend, modulus, outs, &x, &y, 0..width, how);
         }
     }
 }

@@ -62,7 +62,15 @@ impl<X: Evaluations, const OUTS: usize> SumOfProducts<'_, X, OUTS> {
                 for (((x, y), outs), &before) in factors.iter().zip(outs.as_chunks_mut::<OUTS>().0).zip(&before) {
                     let outs = outs.each_mut().map(|out| &mut **out);
                     let range = start..start + columns;
-                    kernels::inner_products(ring.backend(), ring.modulus(prime), outs, x, y, range, before, Streams::OF_MEMORY);
+                    kernels::inner_products(
+                        ring.backend(),
+                        ring.modulus(prime),
+                        outs,
+                        x,
+                        y,
+                        range,
+                        (before, Streams::OF_MEMORY),
+                    );
                 }
             }
         };

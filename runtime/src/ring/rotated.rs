@@ -7,6 +7,7 @@
 //! the digits, whose place depends on the rotation. Parts follow each other as one of the rotations takes them: where rotations
 //! are multiples of one step, their parts of the digits are then neighbours in that order, most of them still in cache.
 
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ struct Limb<'a, 'b> {
     ring: &'a RingContext,
     basis: Basis,
     prime: usize,
-    rotated: &'a [Rotated<'b>],
+    rotated: &'a [&'a Rotated<'b>],
     batches: Vec<BatchTerms<'a>>,
 }
 
@@ -78,11 +79,15 @@ impl<'a, X: Evaluations> SumOfRotated<'a, X> {
         if groups.is_empty() {
             return;
         }
-        rotated.iter().for_each(|rotated| rotated.check(basis));
         let is_new: Vec<bool> = groups.iter().map(|group| group.sums.is_none()).collect();
+        let numbers = groups.iter().flat_map(|group| &group.terms).map(|(_, number)| *number);
+        let used: Vec<usize> = numbers.collect::<BTreeSet<_>>().into_iter().collect();
+        let rotated: Vec<&Rotated> = used.iter().map(|&number| &rotated[number]).collect();
+        rotated.iter().for_each(|rotated| rotated.check(basis));
+        let place = |(x, number)| (x, used.partition_point(|&used| used < number));
         let terms: Vec<Vec<(&'a X, usize)>> = groups
             .iter_mut()
-            .map(|group| std::mem::take(&mut group.terms))
+            .map(|group| std::mem::take(&mut group.terms).into_iter().map(place).collect())
             .collect();
         let sums = groups.iter_mut().flat_map(|group| {
             let new = || [(); 2].map(|()| Poly::uninit(ring, basis, Domain::Eval));
@@ -93,9 +98,9 @@ impl<'a, X: Evaluations> SumOfRotated<'a, X> {
             sum.limbs_mut()
         }));
         let width = columns_for(rotated.len()).min(ring.n());
-        let order = order_of_parts(rotated, ring.n() / width, width);
+        let order = order_of_parts(&rotated, ring.n() / width, width);
         limbs.into_par_iter().enumerate().for_each(|(limb, mut outs)| {
-            let limb = Limb::new((ring, basis, ring.prime_index(basis, limb)), rotated, &terms);
+            let limb = Limb::new((ring, basis, ring.prime_index(basis, limb)), &rotated, &terms);
             limb.run(&order, width, outs.as_chunks_mut::<2>().0, &is_new);
         });
     }
@@ -121,13 +126,15 @@ impl Rotated<'_> {
 }
 
 /// Numbers of the parts of a limb, those that the first true rotation takes from each other one after the other.
-fn order_of_parts(rotated: &[Rotated], parts: usize, width: usize) -> Vec<usize> {
+fn order_of_parts(rotated: &[&Rotated], parts: usize, width: usize) -> Vec<usize> {
     let turns = rotated.iter().filter_map(|rotated| match rotated {
         Rotated::Switched { turn, .. } => Some(turn),
         _ => None,
     });
     let source = |turn: &Turn, part: usize| turn.source_of(part * width, width) / width;
-    let moving = turns.into_iter().find(|turn| (0..parts).any(|part| source(turn, part) != part));
+    let moving = turns
+        .into_iter()
+        .find(|turn| (0..parts).any(|part| source(turn, part) != part));
     let mut order = Vec::with_capacity(parts);
     let mut is_placed = vec![false; parts];
     for first in 0..parts {
@@ -143,13 +150,15 @@ fn order_of_parts(rotated: &[Rotated], parts: usize, width: usize) -> Vec<usize>
 impl<'a, 'b> Limb<'a, 'b> {
     fn new<X: Evaluations>(
         (ring, basis, prime): (&'a RingContext, Basis, usize),
-        rotated: &'a [Rotated<'b>],
+        rotated: &'a [&'a Rotated<'b>],
         terms: &[Vec<(&'a X, usize)>],
     ) -> Self {
         // P times anything is zero modulo what divides P
         let is_zero = |number: usize| matches!(rotated[number], Rotated::Unrotated(_)) && prime >= basis.q_limbs;
         let mut batches: Vec<BatchTerms> = Vec::new();
-        batches.resize_with(rotated.len().div_ceil(AT_ONCE), || vec![Default::default(); terms.len()]);
+        batches.resize_with(rotated.len().div_ceil(AT_ONCE), || {
+            vec![Default::default(); terms.len()]
+        });
         for (group, terms) in terms.iter().enumerate() {
             for &(x, number) in terms.iter().filter(|(_, number)| !is_zero(*number)) {
                 let (factors, places) = &mut batches[number / AT_ONCE][group];
@@ -196,7 +205,10 @@ impl<'a, 'b> Limb<'a, 'b> {
         let mut has_sum = vec![false; outs.len()];
         for (at, part) in order.iter().enumerate() {
             let columns = part * width..(part + 1) * width;
-            has_sum.iter_mut().zip(is_new).for_each(|(has_sum, is_new)| *has_sum = !is_new);
+            has_sum
+                .iter_mut()
+                .zip(is_new)
+                .for_each(|(has_sum, is_new)| *has_sum = !is_new);
             for (number, step) in steps.iter().enumerate() {
                 let next = match steps.get(number + 1) {
                     Some(next) => Some((*next, columns.start)),
@@ -207,7 +219,13 @@ impl<'a, 'b> Limb<'a, 'b> {
                     Step::Make(number) => {
                         let mut rows = made.iter_mut().skip(number % AT_ONCE * 2);
                         if let (Some(body), Some(mask)) = (rows.next(), rows.next()) {
-                            self.make(number, columns.start, (&mut products, &mut unturned), [body, mask], &ahead);
+                            self.make(
+                                number,
+                                columns.start,
+                                (&mut products, &mut unturned),
+                                [body, mask],
+                                &ahead,
+                            );
                         }
                     }
                     Step::Add { batch, group } => {
@@ -219,9 +237,9 @@ impl<'a, 'b> Limb<'a, 'b> {
                             true => Before::Sums,
                             false => Before::Nothing(destination),
                         };
-                        let streams = Streams::of_cache(&ahead);
+                        let how = (before, Streams::of_cache(&ahead));
                         let outs = outs[group].each_mut().map(|out| &mut out[columns.clone()]);
-                        kernels::inner_products(ring.backend(), m, outs, &x, &y, 0..width, before, streams);
+                        kernels::inner_products(ring.backend(), m, outs, &x, &y, 0..width, how);
                     }
                 }
             }
@@ -242,7 +260,7 @@ impl<'a, 'b> Limb<'a, 'b> {
     ) {
         let (backend, m, width) = (self.ring.backend(), self.ring.modulus(self.prime), outs[0].len());
         let columns = start..start + width;
-        match &self.rotated[number] {
+        match self.rotated[number] {
             Rotated::Unrotated(parts) => {
                 let special = m.shoup(self.ring.special_modulus(self.basis.p_limbs, self.prime));
                 for (part, out) in parts.iter().zip(outs) {
@@ -274,7 +292,7 @@ impl<'a, 'b> Limb<'a, 'b> {
         let prime = self.prime;
         let columns_from = |start: usize| -> Range<usize> { start..start + width };
         match step {
-            Step::Make(number) => match &self.rotated[number] {
+            Step::Make(number) => match self.rotated[number] {
                 Rotated::Unrotated(parts) | Rotated::Resident(parts) => {
                     let words = |part: &&'b Poly| &part.limb_of_prime(prime)[columns_from(start)];
                     parts.iter().map(words).collect()
@@ -298,8 +316,6 @@ impl<'a, 'b> Limb<'a, 'b> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::ring::{
         Backend, CompactPoly, Gadget, Mask, SeededPoly, SumOfProducts, Symmetry, find_ntt_primes,
@@ -321,6 +337,7 @@ mod tests {
             let gadget = Gadget {
                 digit_limbs: 2,
                 p_limbs: 2,
+                key_p_limbs: 2,
             };
             let parts = [0, 1, 2, 3].map(|seed| random(Basis::q(3), seed));
             let digits = [1, 3].map(|mask| ring.decompose(&parts[mask], gadget));
@@ -333,7 +350,12 @@ mod tests {
                     true => Mask::Seeded(SeededPoly::new([6 + d as u8; 32])),
                     false => Mask::Resident(&masks[d]),
                 };
-                (0..2).map(|d| KeyDigit { body: &bodies[d], mask: mask(d) }).collect()
+                (0..2)
+                    .map(|d| KeyDigit {
+                        body: &bodies[d],
+                        mask: mask(d),
+                    })
+                    .collect()
             };
             let element = |i: usize| (1..=i).fold(1, |g, _| g * 5 % (2 << LOG_N));
             let turn = |i: usize| match i % 2 {
@@ -361,7 +383,8 @@ mod tests {
                     }),
                     Rotated::Resident(parts) => parts.map(|part| part.restricted(basis)),
                     Rotated::Switched { digits, key, turn } => {
-                        turned_products_with_keys(digits, &[key.clone()], std::slice::from_ref(turn)).remove(0)
+                        turned_products_with_keys(digits, std::slice::from_ref(key), std::slice::from_ref(turn))
+                            .remove(0)
                     }
                 })
                 .collect();
@@ -369,12 +392,24 @@ mod tests {
             let diagonals = symmetries.map(|(log_gap, mirrored)| {
                 let symmetry = Symmetry { log_gap, mirrored };
                 let count = ring.n() >> log_gap;
-                let coefficient = |i: usize| if i == 0 || 2 * i == count { 0 } else { i as i64 - count as i64 / 2 };
+                let coefficient = |i: usize| {
+                    if i == 0 || 2 * i == count {
+                        0
+                    } else {
+                        i as i64 - count as i64 / 2
+                    }
+                };
                 let coefficients: Vec<i64> = (0..count).map(coefficient).collect();
                 CompactPoly::from_signed(&ring, basis, symmetry, &coefficients)
             });
             // the third has no terms, the fourth only what is zero modulo special primes, the last is added to
-            let numbers: [&[usize]; 5] = [&[0, 1, 2, 3, 5, count - 1], &[0, AT_ONCE + 1], &[], &[1], &[2, 4, 4, AT_ONCE]];
+            let numbers: [&[usize]; 5] = [
+                &[0, 1, 2, 3, 5, count - 1],
+                &[0, AT_ONCE + 1],
+                &[],
+                &[1],
+                &[2, 4, 4, AT_ONCE],
+            ];
             let before = |group: usize| (group == 4).then(|| [raised.clone(), raised.clone()]);
             let diagonal = |group: usize, i: usize| &diagonals[(group + i) % diagonals.len()];
             let mut groups: Vec<SumOfRotated<CompactPoly>> = numbers
@@ -390,7 +425,10 @@ mod tests {
                 .enumerate()
                 .map(|(group, numbers)| SumOfProducts {
                     sums: before(group),
-                    terms: numbers.iter().map(|&i| (diagonal(group, i), written[i].each_ref())).collect(),
+                    terms: numbers
+                        .iter()
+                        .map(|&i| (diagonal(group, i), written[i].each_ref()))
+                        .collect(),
                 })
                 .collect();
             SumOfRotated::run(&ring, basis, &rotated, &mut groups);
@@ -416,7 +454,7 @@ mod tests {
                 turn: Turn::new(&ring, element(i), Vec::new()),
             };
             let rotated: Vec<Rotated> = (1..8).map(switched).collect();
-            let order = order_of_parts(&rotated, parts, width);
+            let order = order_of_parts(&rotated.iter().collect::<Vec<_>>(), parts, width);
             let mut sorted = order.clone();
             sorted.sort_unstable();
             assert!(sorted.into_iter().eq(0..parts));

@@ -7,14 +7,17 @@
 //! inner product; its mask is divided by P, decomposed and switched; the results of all giant steps are summed raised.
 //! With chained giant steps the sums are rotated step by step instead, from the farthest towards zero (Horner's rule), so
 //! that one key serves each direction.
-//! One last division by P * q_l ends each output. When the rotated inputs would exceed the evaluator's memory budget, the
-//! inputs are taken in batches and the sums of all groups kept between them.
+//! One last division by P * q_l ends each output. Raised rotated inputs are nowhere in memory: they are made from their input's
+//! digits a few words at a time, for all groups at once (`SumOfRotated`). Where the sums of all groups would take too much, and
+//! where the division by P comes first, they are written to memory. When digits or rotated inputs would exceed the evaluator's
+//! memory budget, the inputs are taken in batches and the sums of all groups kept between them.
 //! Source: Bossuat, Mouchet, Troncoso-Pastoriza, Hubaux, EUROCRYPT 2021, algorithm 6; ours: the choice of basis, several
 //! inputs and outputs, the merged rescale.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -25,7 +28,7 @@ use crate::ckks::keys::{KeyPurpose, KeySwitchKey};
 use crate::ckks::linear::{DiagonalIdx, LinearTransform};
 use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
-use crate::ring::{Basis, CompactPoly, Domain, Poly, SumOfProducts, Turn};
+use crate::ring::{Basis, CompactPoly, Domain, Poly, RingContext, Rotated, SumOfProducts, SumOfRotated, Turn};
 
 /// Diagonals fetched at a time.
 pub(crate) const DIAGONALS_AT_ONCE: usize = 32;
@@ -40,6 +43,12 @@ type Pair = [Poly; 2];
 struct Group<'a> {
     diagonals: &'a [DiagonalIdx],
     sum: Option<Pair>,
+}
+
+impl AsRef<[DiagonalIdx]> for Group<'_> {
+    fn as_ref(&self) -> &[DiagonalIdx] {
+        self.diagonals
+    }
 }
 
 impl Group<'_> {
@@ -85,29 +94,71 @@ fn add_pairs(a: Option<Pair>, b: Option<Pair>) -> Option<Pair> {
     }
 }
 
-/// Adds the products of diagonals, each with the number of its group, with the rotated inputs.
-fn add_products(
-    groups: &mut [Group],
-    places: &[(usize, DiagonalIdx)],
-    diagonals: &[Cow<Plaintext>],
-    babies: &BTreeMap<(usize, usize), Pair>,
-    basis: Basis,
-) {
-    let mut sums: Vec<SumOfProducts<CompactPoly, 2>> = groups
-        .iter_mut()
-        .map(|group| SumOfProducts {
-            sums: group.sum.take(),
-            terms: Vec::new(),
-        })
-        .collect();
-    for ((number, idx), diagonal) in places.iter().zip(diagonals) {
-        let rotated = babies[&(idx.input, idx.baby)].each_ref();
-        sums[*number].terms.push((diagonal.poly(), rotated));
+/// An input and one of its rotations.
+type Baby = (usize, usize);
+
+/// The rotated inputs of a batch.
+enum Babies<'a> {
+    /// In memory, over the basis of the sums.
+    Written(BTreeMap<Baby, Pair>),
+    /// Given by what they are made of, and their numbers.
+    Made {
+        rotated: Vec<Rotated<'a>>,
+        numbers: BTreeMap<Baby, usize>,
+    },
+}
+
+impl Babies<'_> {
+    /// Adds the products of diagonals, each with the number of its group.
+    fn add_products(
+        &self,
+        ring: &Arc<RingContext>,
+        basis: Basis,
+        groups: &mut [Group],
+        places: &[(usize, DiagonalIdx)],
+        diagonals: &[Cow<Plaintext>],
+    ) {
+        let mut terms: Vec<Vec<(&CompactPoly, Baby)>> = groups.iter().map(|_| Vec::new()).collect();
+        for ((number, idx), diagonal) in places.iter().zip(diagonals) {
+            terms[*number].push((diagonal.poly(), (idx.input, idx.baby)));
+        }
+        let sums = groups.iter_mut().map(|group| group.sum.take()).zip(terms);
+        let sums: Vec<Option<Pair>> = match self {
+            Self::Written(babies) => {
+                let rotated = |(x, baby): (_, Baby)| (x, babies[&baby].each_ref());
+                let mut sums: Vec<SumOfProducts<CompactPoly, 2>> = sums
+                    .map(|(sums, terms)| SumOfProducts {
+                        sums,
+                        terms: terms.into_iter().map(rotated).collect(),
+                    })
+                    .collect();
+                SumOfProducts::run(basis, &mut sums);
+                sums.into_iter().map(|sum| sum.sums).collect()
+            }
+            Self::Made { rotated, numbers } => {
+                let number = |(x, baby): (_, Baby)| (x, numbers[&baby]);
+                let mut sums: Vec<SumOfRotated<CompactPoly>> = sums
+                    .map(|(sums, terms)| SumOfRotated {
+                        sums,
+                        terms: terms.into_iter().map(number).collect(),
+                    })
+                    .collect();
+                SumOfRotated::run(ring, basis, rotated, &mut sums);
+                sums.into_iter().map(|sum| sum.sums).collect()
+            }
+        };
+        groups.iter_mut().zip(sums).for_each(|(group, sum)| group.sum = sum);
     }
-    SumOfProducts::run(basis, &mut sums);
-    for (group, sum) in groups.iter_mut().zip(sums) {
-        group.sum = sum.sums;
-    }
+}
+
+/// How a transform uses memory.
+struct Layout {
+    /// Whether rotated inputs are made as they are used.
+    babies_are_made: bool,
+    /// Runs of inputs whose digits or rotations are in memory together.
+    batches: Vec<Range<usize>>,
+    /// The most that digits or rotations, and the sums of groups, take.
+    bytes: usize,
 }
 
 impl Evaluator {
@@ -151,23 +202,75 @@ impl Evaluator {
         for (step, level) in shape.rotations(level) {
             self.keys().get(KeyPurpose::Rotate(step), level)?;
         }
-        let mut batches = self.input_batches(shape, encoding.basis);
-        let last = batches.pop().unwrap_or(0..inputs.len());
+        let basis = encoding.basis;
+        let Layout {
+            babies_are_made,
+            mut batches,
+            ..
+        } = self.layout(shape, basis);
         let mut groups: Vec<Group> = shape.groups().map(|diagonals| Group { diagonals, sum: None }).collect();
+        if babies_are_made {
+            for batch in batches {
+                let digits = self.digits_to_rotate(inputs, shape, &batch, basis);
+                let babies = self.babies_to_make(inputs, shape, &batch, &digits, basis)?;
+                self.accumulate(&mut groups, &batch, &babies, diagonals, &encoding)?;
+            }
+            return self.outputs(&mut groups, shape, level, basis);
+        }
+        let last = batches.pop().unwrap_or(0..inputs.len());
         for batch in batches {
-            let babies = self.baby_rotations(inputs, shape, batch.clone(), encoding.basis)?;
+            let babies = self.baby_rotations(inputs, shape, batch.clone(), basis)?;
             self.accumulate(&mut groups, &batch, &babies, diagonals, &encoding)?;
         }
-        let babies = self.baby_rotations(inputs, shape, last.clone(), encoding.basis)?;
+        let babies = self.baby_rotations(inputs, shape, last.clone(), basis)?;
         let mut outputs = Vec::with_capacity(shape.n_outputs());
         let mut rest = groups.as_mut_slice();
         while !rest.is_empty() {
-            let (groups, after) = rest.split_at_mut(self.groups_at_once(rest, encoding.basis));
+            let (groups, after) = rest.split_at_mut(self.groups_at_once(rest, basis));
             self.accumulate(groups, &last, &babies, diagonals, &encoding)?;
-            outputs.extend(self.outputs(groups, shape, level, encoding.basis)?);
+            outputs.extend(self.outputs(groups, shape, level, basis)?);
             rest = after;
         }
         Ok(outputs)
+    }
+
+    /// The most bytes that digits or rotated inputs, and the sums of giant steps, take in a transform over `basis`.
+    pub(crate) fn transform_bytes(&self, shape: &LinearTransform, basis: Basis) -> usize {
+        self.layout(shape, basis).bytes
+    }
+
+    /// Rotated inputs that may be made as they are used are, unless the sums of all groups, which are then summed together, take
+    /// more than the budget and than rotated inputs and sums would otherwise.
+    fn layout(&self, shape: &LinearTransform, basis: Basis) -> Layout {
+        let (uses, pair) = (shape.baby_uses(), self.pair_bytes(basis));
+        let babies = |input: usize| uses.range((input, 0)..(input + 1, 0)).map(|((_, baby), _)| *baby);
+        let (batches, bytes) = self.input_batches(shape.n_inputs(), |input| babies(input).count() * pair);
+        let all_sums = shape.groups().count() * pair;
+        let sums = match batches.len() {
+            1 => self.groups_at_once(&shape.groups().collect::<Vec<_>>(), basis) * pair,
+            _ => all_sums,
+        };
+        let written = Layout {
+            babies_are_made: false,
+            batches,
+            bytes: bytes + sums,
+        };
+        if !basis.is_raised() {
+            return written;
+        }
+        let digits = self.params().digits(basis.level()) * pair / 2;
+        let (batches, bytes) = self.input_batches(shape.n_inputs(), |input| match babies(input).max() {
+            None | Some(0) => 0,
+            Some(_) => digits,
+        });
+        match bytes + all_sums <= written.bytes.max(self.transform_memory()) {
+            true => Layout {
+                babies_are_made: true,
+                batches,
+                bytes: bytes + all_sums,
+            },
+            false => written,
+        }
     }
 
     /// Bytes of diagonals, encoded as they are used, that may wait to be multiplied.
@@ -176,10 +279,10 @@ impl Evaluator {
     }
 
     /// How many groups, of whole outputs, to sum at a time: as many as fit the memory budget, those of one output at least.
-    fn groups_at_once(&self, groups: &[Group], basis: Basis) -> usize {
+    fn groups_at_once(&self, groups: &[impl AsRef<[DiagonalIdx]>], basis: Basis) -> usize {
         let fitting = self.transform_memory() / self.pair_bytes(basis);
         let mut count = 0;
-        for output in groups.chunk_by(|a, b| a.diagonals[0].out == b.diagonals[0].out) {
+        for output in groups.chunk_by(|a, b| a.as_ref()[0].out == b.as_ref()[0].out) {
             if count > 0 && count + output.len() > fitting {
                 break;
             }
@@ -259,14 +362,12 @@ impl Evaluator {
         rotated > 0 && raised < 2 * rotated * division
     }
 
-    /// Runs of inputs whose rotations fit the memory budget together; at least one input each.
-    fn input_batches(&self, shape: &LinearTransform, basis: Basis) -> Vec<Range<usize>> {
-        let uses = shape.baby_uses();
-        let pair_bytes = self.pair_bytes(basis);
+    /// Runs of inputs whose bytes fit the memory budget together, at least one input each, and the most bytes of one.
+    fn input_batches(&self, inputs: usize, needed: impl Fn(usize) -> usize) -> (Vec<Range<usize>>, usize) {
         let mut batches: Vec<Range<usize>> = Vec::new();
-        let mut bytes = 0;
-        for input in 0..shape.n_inputs() {
-            let needed = uses.range((input, 0)..(input + 1, 0)).count() * pair_bytes;
+        let (mut bytes, mut most) = (0, 0);
+        for input in 0..inputs {
+            let needed = needed(input);
             match batches.last_mut() {
                 Some(batch) if bytes + needed <= self.transform_memory() => {
                     batch.end = input + 1;
@@ -277,8 +378,64 @@ impl Evaluator {
                     bytes = needed;
                 }
             }
+            most = most.max(bytes);
         }
-        batches
+        (batches, most)
+    }
+
+    /// The digits of the inputs of a batch, over `basis`; none of those that are not rotated.
+    fn digits_to_rotate(
+        &self,
+        inputs: &[&Ciphertext],
+        shape: &LinearTransform,
+        batch: &Range<usize>,
+        basis: Basis,
+    ) -> Vec<Vec<Poly>> {
+        let uses = shape.baby_uses();
+        let digits = |input: usize| {
+            if uses.range((input, 1)..(input + 1, 0)).next().is_none() {
+                return Vec::new();
+            }
+            let mask = &inputs[input].parts[1];
+            if mask.basis() == basis.without_special() {
+                self.decompose(mask)
+            } else {
+                self.decompose(&mask.restricted(basis.without_special()))
+            }
+        };
+        batch.clone().into_par_iter().map(digits).collect()
+    }
+
+    /// Every rotation in use of the inputs of a batch, to be made from their digits over `basis`, times P.
+    fn babies_to_make<'a>(
+        &'a self,
+        inputs: &[&'a Ciphertext],
+        shape: &LinearTransform,
+        batch: &Range<usize>,
+        digits: &'a [Vec<Poly>],
+        basis: Basis,
+    ) -> Result<Babies<'a>> {
+        let uses = shape.baby_uses();
+        let babies: Vec<Baby> = uses
+            .range((batch.start, 0)..(batch.end, 0))
+            .map(|(baby, _)| *baby)
+            .collect();
+        let rotated = babies.iter().map(|&(input, step)| {
+            let [body, mask] = [0, 1].map(|part| &inputs[input].parts[part]);
+            if step == 0 {
+                return Ok(Rotated::Unrotated([body, mask]));
+            }
+            let key = self.keys().get(KeyPurpose::Rotate(step), basis.level())?;
+            Ok(Rotated::Switched {
+                digits: &digits[input - batch.start],
+                key: key.digits().collect(),
+                turn: Turn::new(self.params().ring(), self.params().rotation_element(step), vec![body]),
+            })
+        });
+        Ok(Babies::Made {
+            rotated: rotated.collect::<Result<_>>()?,
+            numbers: babies.iter().copied().zip(0..).collect(),
+        })
     }
 
     /// Every rotation in use of the inputs of a batch, over `basis`; with special primes, times P.
@@ -288,7 +445,7 @@ impl Evaluator {
         shape: &LinearTransform,
         batch: Range<usize>,
         basis: Basis,
-    ) -> Result<BTreeMap<(usize, usize), Pair>> {
+    ) -> Result<Babies<'static>> {
         let uses = shape.baby_uses();
         let babies: Result<Vec<Vec<_>>> = batch
             .into_par_iter()
@@ -302,7 +459,7 @@ impl Evaluator {
                 Ok(steps.into_iter().map(|step| (input, step)).zip(rotated).collect())
             })
             .collect();
-        Ok(babies?.into_iter().flatten().collect())
+        Ok(Babies::Written(babies?.into_iter().flatten().collect()))
     }
 
     /// Rotations of one input, over `basis`; with special primes, times P.
@@ -354,21 +511,25 @@ impl Evaluator {
     }
 
     /// Adds to the groups' sums the products with the rotated inputs of a batch. All groups at once, so that the rotated inputs
-    /// are read from memory once.
+    /// are read from memory or made once.
     fn accumulate(
         &self,
         groups: &mut [Group],
         batch: &Range<usize>,
-        babies: &BTreeMap<(usize, usize), Pair>,
+        babies: &Babies,
         diagonals: &dyn DiagonalSource,
         encoding: &DiagonalEncoding,
     ) -> Result<()> {
         let of_batch = |idx: &&DiagonalIdx| batch.contains(&idx.input);
-        let places: Vec<(usize, DiagonalIdx)> = groups
+        let mut places: Vec<(usize, DiagonalIdx)> = groups
             .iter()
             .enumerate()
             .flat_map(|(number, group)| group.diagonals.iter().filter(of_batch).map(move |idx| (number, *idx)))
             .collect();
+        if matches!(babies, Babies::Made { .. }) {
+            // diagonals that wait meet few rotated inputs, which are made again for those that come later
+            places.sort_by_key(|(_, idx)| (idx.input, idx.baby));
+        }
         let mut fetched: Vec<Cow<Plaintext>> = Vec::with_capacity(places.len());
         let (mut multiplied, mut lazy_bytes) = (0, 0);
         for chunk in places.chunks(DIAGONALS_AT_ONCE) {
@@ -379,7 +540,13 @@ impl Evaluator {
             fetched.extend(found);
             let done = multiplied + fetched.len();
             if lazy_bytes > self.lazy_diagonal_bytes() || done == places.len() {
-                add_products(groups, &places[multiplied..done], &fetched, babies, encoding.basis);
+                babies.add_products(
+                    self.params().ring(),
+                    encoding.basis,
+                    groups,
+                    &places[multiplied..done],
+                    &fetched,
+                );
                 fetched.clear();
                 (multiplied, lazy_bytes) = (done, 0);
             }

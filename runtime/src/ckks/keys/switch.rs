@@ -159,7 +159,8 @@ impl KeySwitchKey {
         ring.turned_key_products(c, params.gadget(c.basis().level()), &key, turn, onto)
     }
 
-    fn digits(&self) -> impl Iterator<Item = KeyDigit<'_>> {
+    /// What each digit is multiplied with.
+    pub(crate) fn digits(&self) -> impl Iterator<Item = KeyDigit<'_>> {
         let masks = self.masks.get();
         self.bodies.iter().enumerate().map(move |(digit, body)| KeyDigit {
             body,

@@ -275,8 +275,7 @@ pub(super) fn inner_products<const OUTS: usize>(
     x: &[CompactLimb],
     y: &[[&[u64]; OUTS]],
     columns: Range<usize>,
-    before: Before,
-    streams: Streams,
+    (before, streams): (Before, Streams),
 ) {
     let at_once = streams.terms.min(SUMMED_PRODUCTS);
     let terms = x.len().div_ceil(x.len().div_ceil(at_once).max(1)).max(1);
@@ -290,7 +289,12 @@ pub(super) fn inner_products<const OUTS: usize>(
             for tile in range.clone() {
                 if group == 0 {
                     let tile = tile - columns.start / (TILE * LANES);
-                    streams.ahead.iter().filter_map(|words| tiles(words).get(tile)).flatten().for_each(prefetch);
+                    streams
+                        .ahead
+                        .iter()
+                        .filter_map(|words| tiles(words).get(tile))
+                        .flatten()
+                        .for_each(prefetch);
                 }
                 if past_caches {
                     add_products::<OUTS, true>(m, &mut out, x, y, tile, starts);

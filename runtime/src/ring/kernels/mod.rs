@@ -140,8 +140,7 @@ kernels! {
         x: &[CompactLimb],
         y: &[[&[u64]; OUTS]],
         columns: Range<usize>,
-        before: Before,
-        streams: Streams,
+        how: (Before, Streams),
     );
     /// Requires: `limbs[k]` below the modulus of source k.
     /// Ensures:  `quotients[i] = round(sum_k limbs[k][i] / b_k)`, each rounded and summed in double precision in this order.

@@ -93,8 +93,7 @@ pub(super) fn inner_products<const OUTS: usize>(
     x: &[CompactLimb],
     y: &[[&[u64]; OUTS]],
     columns: Range<usize>,
-    before: Before,
-    _streams: Streams,
+    (before, _): (Before, Streams),
 ) {
     for (o, out) in out.into_iter().enumerate() {
         for i in columns.clone() {

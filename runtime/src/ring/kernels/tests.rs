@@ -116,12 +116,20 @@ fn sums_of_products_match_wide_arithmetic() {
                 let (mut first, mut second) = (vec![0; N], vec![0; N]);
                 let factors: Vec<CompactLimb> = x_limbs.iter().map(|x| CompactLimb::dense(x)).collect();
                 let outs = [&mut first, &mut second].map(|out: &mut Vec<u64>| out.as_mut_slice());
-                inner_products(family, m, outs, &factors, &pairs, 0..N, NOTHING, Streams::OF_MEMORY);
+                inner_products(family, m, outs, &factors, &pairs, 0..N, (NOTHING, Streams::OF_MEMORY));
                 for (before, expected) in [(Before::Nothing(Destination::Memory), &first), (Before::Sums, &second)] {
                     let mut out = AlignedBuffer::zeroed(N);
                     let part = usize::from(before == Before::Sums);
                     let single: Vec<[&[u64]; 1]> = pairs.iter().map(|pair| [pair[part]]).collect();
-                    inner_products(family, m, [&mut out], &factors, &single, 0..N, before, Streams::OF_MEMORY);
+                    inner_products(
+                        family,
+                        m,
+                        [&mut out],
+                        &factors,
+                        &single,
+                        0..N,
+                        (before, Streams::OF_MEMORY),
+                    );
                     assert!(
                         out[..] == expected[..],
                         "{family:?}, q = {q}, {terms} terms, {before:?}"
@@ -158,7 +166,15 @@ fn sums_of_products_take_lazy_factors() {
             let y = y.as_slice();
             let factors = vec![CompactLimb::dense(&x); terms];
             let mut sum = vec![0; N];
-            inner_products(family, m, [&mut sum], &factors, &vec![[y]; terms], 0..N, NOTHING, Streams::OF_MEMORY);
+            inner_products(
+                family,
+                m,
+                [&mut sum],
+                &factors,
+                &vec![[y]; terms],
+                0..N,
+                (NOTHING, Streams::OF_MEMORY),
+            );
             let expected = terms as u128 * wide(MASK52) % wide(q) * wide(q - 1) % wide(q);
             assert!(
                 sum.iter().all(|&found| wide(found) == expected),
