@@ -34,7 +34,7 @@ pub struct Gadget {
 }
 
 /// All digits of one polynomial, ready to be converted to any prime.
-struct Digits<'a> {
+pub(super) struct Digits<'a> {
     /// One conversion for each digit, from its primes to all of the basis, its own included (and not used).
     sources: Sources<'a>,
     /// The limbs of each digit.
@@ -48,7 +48,8 @@ struct Digits<'a> {
 }
 
 impl<'a> Digits<'a> {
-    fn new(x: &'a Poly, gadget: Gadget) -> Self {
+    /// Digits of x, which is in evaluation form over ciphertext primes.
+    pub(super) fn new(x: &'a Poly, gadget: Gadget) -> Self {
         let Gadget {
             digit_limbs,
             p_limbs,
@@ -88,8 +89,14 @@ impl<'a> Digits<'a> {
         }
     }
 
-    fn count(&self) -> usize {
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
         self.limbs.len()
+    }
+
+    /// The primes that they are raised to.
+    pub(super) fn basis(&self) -> Basis {
+        self.basis
     }
 
     fn is_own(&self, d: usize, limb: usize) -> bool {
@@ -108,25 +115,31 @@ impl<'a> Digits<'a> {
         }
     }
 
-    /// Limb `limb` of the digit whose own it is, in `row` unless it is in memory already.
-    fn own<'b>(&'b self, limb: usize, row: Option<&'b mut [u64]>) -> &'b [u64] {
+    /// Limb `limb` of the digit whose own it is, if it is one's, in `row` unless it is in memory already.
+    pub(super) fn own<'b>(&'b self, limb: usize, row: Option<&'b mut [u64]>) -> Option<&'b [u64]> {
         match row {
-            None => self.x.limb(limb),
+            _ if limb >= self.basis.q_limbs => None,
+            None => Some(self.x.limb(limb)),
             Some(row) => {
                 self.write_own(limb, row);
-                row
+                Some(row)
             }
         }
     }
 
+    /// Room for [`Self::own`], if it needs some.
+    pub(super) fn own_row(&self) -> Option<Rows<'a>> {
+        self.factors.as_ref().map(|_| Rows::take(self.sources.ring(), 1))
+    }
+
     /// Of each digit what it is converted from.
-    fn sources(&self) -> Vec<Source<'_>> {
+    pub(super) fn sources(&self) -> Vec<Source<'_>> {
         (0..self.count()).map(|d| self.sources.of(d)).collect()
     }
 
     /// Some limbs of all digits as the first passes of their transforms leave them; `raised[d][i]` is for limb `limbs[i]` of digit d.
     /// The digits' own limbs stay as they are.
-    fn start(&self, sources: &[Source], limbs: &[usize], raised: &mut [Vec<&mut [u64]>]) {
+    pub(super) fn start(&self, sources: &[Source], limbs: &[usize], raised: &mut [Vec<&mut [u64]>]) {
         let ring = self.sources.ring();
         for (d, (source, raised)) in sources.iter().zip(raised).enumerate() {
             let others = limbs.iter().zip(raised).filter(|&(&limb, _)| !self.is_own(d, limb));
@@ -135,22 +148,24 @@ impl<'a> Digits<'a> {
         }
     }
 
-    /// The rest of the transforms of limb `limb`, which is entry `position` of what was started. `consume` gets the limb of all
-    /// digits but those whose own it is, `width` words or more at a time, with their place.
-    fn finish(
+    /// Limb `limb`, which is entry `position` of what was started, of all digits but the one whose own it is: to be transformed.
+    pub(super) fn started<'b>(
         &self,
         (limb, position): (usize, usize),
-        raised: &mut [Vec<&mut [u64]>],
-        width: usize,
-        lazily: bool,
-        with: &[&[u64]],
-        consume: impl FnMut(&mut [&mut [u64]], Range<usize>),
-    ) {
-        let ring = self.sources.ring();
+        raised: &'b mut [Vec<&mut [u64]>],
+    ) -> Vec<&'b mut [u64]> {
         let others = raised.iter_mut().enumerate().filter(|&(d, _)| !self.is_own(d, limb));
-        let mut others: Vec<&mut [u64]> = others.map(|(_, raised)| &mut *raised[position]).collect();
-        ring.table(ring.prime_index(self.basis, limb))
-            .finish_forward(&mut others, width, lazily, with, consume);
+        others.map(|(_, raised)| &mut *raised[position]).collect()
+    }
+
+    /// Limb `limb` of all digits, from [`Self::own`] and the others.
+    pub(super) fn all<'b>(&self, limb: usize, own: Option<&'b [u64]>, others: &'b [&mut [u64]]) -> Vec<&'b [u64]> {
+        let mut others = others.iter().map(|other| &**other);
+        let digit = |d| match self.is_own(d, limb) {
+            true => own,
+            false => others.next(),
+        };
+        (0..self.count()).filter_map(digit).collect()
     }
 }
 
@@ -169,7 +184,14 @@ impl RingContext {
             let mut raised = columns_of(outs.into_iter().map(Vec::into_iter));
             digits.start(&sources, &limbs, &mut raised);
             for (position, &limb) in limbs.iter().enumerate() {
-                digits.finish((limb, position), &mut raised, self.n(), false, &[], |_, _| {});
+                let mut others = digits.started((limb, position), &mut raised);
+                self.table(self.prime_index(digits.basis, limb)).finish_forward(
+                    &mut others,
+                    self.n(),
+                    false,
+                    &[],
+                    |_, _| {},
+                );
                 for (d, raised) in raised.iter_mut().enumerate() {
                     if digits.is_own(d, limb) {
                         digits.write_own(limb, raised[position]);
@@ -238,7 +260,7 @@ impl RingContext {
                 .map(|_| rows.by_ref().take(limbs.len()).collect())
                 .collect();
             digits.start(&sources, &limbs, &mut raised);
-            let mut own_row = digits.factors.as_ref().map(|_| Rows::take(self, 1));
+            let mut own_row = digits.own_row();
             let mut rows_to_turn = turn.map(|_| Rows::take(self, 2));
             let mut unturned: Vec<&mut [u64]> = rows_to_turn.iter_mut().flat_map(|rows| rows.iter_mut()).collect();
             for (position, (&limb, mut outs)) in limbs.iter().zip(outs).enumerate() {
@@ -248,31 +270,20 @@ impl RingContext {
                 };
                 let mut sums = unturned.as_chunks_mut::<2>().0.first_mut();
                 let own_row = own_row.as_mut().and_then(|rows| rows.iter_mut().next());
-                let own = (limb < digits.basis.q_limbs).then(|| digits.own(limb, own_row));
+                let own = digits.own(limb, own_row);
                 let width = KeyProducts::least_columns(self, &key[..digit_count]);
                 let key_limbs = key[..digit_count].iter().flat_map(|digit| digit.limbs_to_fetch(prime));
                 let key_limbs: Vec<&[u64]> = key_limbs.collect();
                 let lazily = self.table(prime).lazy_bound().is_some();
-                digits.finish(
-                    (limb, position),
-                    &mut raised,
-                    width,
-                    lazily,
-                    &key_limbs,
-                    |raised, columns| {
-                        let mut raised = raised.iter().map(|raised| &**raised);
-                        let digit = |d: usize| match digits.is_own(d, limb) {
-                            true => own,
-                            false => raised.next(),
-                        };
-                        let digit_values: Vec<&[u64]> = (0..digit_count).filter_map(digit).collect();
-                        let sums: [&mut [u64]; 2] = match &mut sums {
-                            Some(sums) => sums.each_mut().map(|sum| &mut **sum),
-                            None => outs.each_mut().map(|out| &mut **out),
-                        };
-                        products.write(prime, &digit_values, key, columns, sums);
-                    },
-                );
+                let mut others = digits.started((limb, position), &mut raised);
+                let table = self.table(prime);
+                table.finish_forward(&mut others, width, lazily, &key_limbs, |others, columns| {
+                    let sums: [&mut [u64]; 2] = match &mut sums {
+                        Some(sums) => sums.each_mut().map(|sum| &mut **sum),
+                        None => outs.each_mut().map(|out| &mut **out),
+                    };
+                    products.write(prime, &digits.all(limb, own, others), key, columns, sums);
+                });
                 if let Some((turn, sums)) = turn.zip(sums) {
                     let sums = sums.each_mut().map(|sum| &mut **sum);
                     let outs = outs.each_mut().map(|out| &mut **out);

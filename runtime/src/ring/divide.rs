@@ -10,12 +10,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::kernels::Destination;
-use super::rows::{Rows, SourceLimb, Sources, balanced_groups, limbs_per_group};
-use super::{Basis, Domain, Poly, RingContext, kernels};
-
-/// Limbs of a quotient worked on together: two of 2^16 words are what the second-level cache holds.
-const LIMBS_PER_GROUP: usize = 2;
+use super::quotient::{Division, LIMBS_PER_GROUP, Place, Quotients};
+use super::rows::{Rows, balanced_groups, limbs_per_group};
+use super::{Basis, Domain, Poly, RingContext};
 
 /// A polynomial to divide.
 #[derive(Clone, Copy)]
@@ -83,88 +80,38 @@ impl RingContext {
         galois_element: Option<u64>,
     ) -> [Poly; COUNT] {
         let basis = dividends[0].x.basis();
-        for Dividend { x, addend } in dividends {
+        for Dividend { x, .. } in dividends {
             assert!(x.basis() == basis && x.domain() == Domain::Eval);
-            assert!(addend.is_none_or(|addend| basis.is_raised() && addend.domain() == Domain::Eval));
         }
-        assert!(kept > 0, "the last ciphertext prime cannot be divided away");
-        assert!(kept <= basis.q_limbs && kept < self.limb_count(basis));
-        let primes = self.prime_indices(basis);
-        let (targets, divided) = primes.split_at(kept);
-        let converter = self.converter(divided, targets);
-        let conversions = dividends.iter().map(|Dividend { x, addend }| {
-            let source = |(i, &prime): (usize, &usize)| {
-                let m = self.modulus(prime);
-                // the special primes divide P
-                let addend = addend.filter(|_| kept + i < basis.q_limbs);
-                SourceLimb {
-                    prime,
-                    values: x.limb(kept + i),
-                    plus: addend.map(|addend| {
-                        (
-                            addend.limb_of_prime(prime),
-                            m.shoup(self.special_modulus(basis.p_limbs, prime)),
-                        )
-                    }),
-                    factor: None,
-                }
-            };
-            (Arc::clone(&converter), divided.iter().enumerate().map(source).collect())
-        });
-        let sources = Sources::new(self, conversions.collect());
-        let sources: Vec<_> = (0..COUNT).map(|i| sources.of(i)).collect();
-
-        // some limbs of dividend i; `done` gets each with its place among them
-        let divide = |i: usize, limbs: &[usize], work: &mut [&mut [u64]], done: &mut dyn FnMut(usize, &[u64])| {
-            let outs = limbs.iter().zip(work.iter_mut());
-            let outs = outs.map(|(&limb, out)| (limb, limb, &mut **out));
-            sources[i].start(&mut outs.collect::<Vec<_>>());
-            let Dividend { x, addend } = dividends[i];
-            for (position, (&limb, out)) in limbs.iter().zip(work).enumerate() {
-                let (table, inverse) = (self.table(limb), converter.product_inverse(limb));
-                let m = table.modulus();
-                let weight = m.shoup(m.mul(self.special_modulus(basis.p_limbs, limb), inverse.value));
-                let (x, addend) = (x.limb(limb), addend.map(|addend| addend.limb_of_prime(limb)));
-                let with: Vec<&[u64]> = std::iter::once(x).chain(addend).collect();
-                let bound = table.lazy_bound();
-                let (lazily, bound) = (bound.is_some(), bound.unwrap_or(m.value()));
-                table.finish_forward(&mut [&mut **out], table.leaf(), lazily, &with, |out, place| {
-                    let (values, x) = (&mut out[0][place.clone()], &x[place.clone()]);
-                    match addend.map(|addend| &addend[place]) {
-                        None => kernels::sub_from_then_mul_shoup(self.backend(), m, values, bound, x, inverse),
-                        Some(a) => kernels::sub_from_then_mul_add_shoup(
-                            self.backend(),
-                            m,
-                            values,
-                            bound,
-                            x,
-                            inverse,
-                            (a, weight),
-                        ),
-                    }
-                });
-                done(position, out);
-            }
+        let division = Division {
+            basis,
+            kept,
+            addends: dividends.map(|dividend| dividend.addend),
+            galois_element,
         };
-        let basis = Basis::q(kept - 1);
-        let destination = Destination::of_words(COUNT * kept * self.n());
-        let table = galois_element.map(|element| self.automorphism(element));
-        let mut outs: [Poly; COUNT] = std::array::from_fn(|_| Poly::uninit(self, basis, Domain::Eval));
-        let group = limbs_per_group(divided.len()).min(LIMBS_PER_GROUP);
+        let divided = dividends.map(|dividend| dividend.x.limbs().skip(kept).collect());
+        let quotients = Quotients::new(self, division, divided);
+        let mut outs: [Poly; COUNT] = std::array::from_fn(|_| Poly::uninit(self, Basis::q(kept - 1), Domain::Eval));
+        let group = limbs_per_group(self.limb_count(basis) - kept).min(LIMBS_PER_GROUP);
         let tasks = outs.iter_mut().enumerate().flat_map(|(i, out)| {
             let groups = balanced_groups(out.limbs_mut().enumerate().collect(), group);
             groups.into_iter().map(move |group| (i, group))
         });
         tasks.collect::<Vec<_>>().into_par_iter().for_each(|(i, group)| {
-            let (limbs, mut outs): (Vec<usize>, Vec<&mut [u64]>) = group.into_iter().unzip();
-            let Some(table) = &table else {
-                return divide(i, &limbs, &mut outs, &mut |_, _| {});
-            };
-            let mut scratch = Rows::take(self, limbs.len());
-            let mut work: Vec<&mut [u64]> = scratch.iter_mut().collect();
-            divide(i, &limbs, &mut work, &mut |position, values| {
-                kernels::permute(self.backend(), outs[position], values, table, destination);
-            });
+            let mut rows = (!quotients.are_in_place()).then(|| Rows::take(self, group.len()));
+            let (limbs, outs): (Vec<usize>, Vec<&mut [u64]>) = group.into_iter().unzip();
+            let mut places = Place::of_limbs(&mut rows, outs);
+            let rows = places.iter_mut().map(|place| &mut *place.row);
+            quotients.start(i, limbs.iter().copied().zip(rows));
+            for (limb, Place { row, out }) in limbs.into_iter().zip(&mut places) {
+                let (table, x) = (self.table(limb), dividends[i].x.limb(limb));
+                let lazily = table.lazy_bound().is_some();
+                let with: Vec<&[u64]> = std::iter::once(x).chain(quotients.limb_to_fetch(i, limb)).collect();
+                table.finish_forward(&mut [row], table.leaf(), lazily, &with, |row, columns| {
+                    let x = &x[columns.clone()];
+                    quotients.finish((i, limb), columns, x, row[0], out.as_deref_mut());
+                });
+            }
         });
         outs
     }

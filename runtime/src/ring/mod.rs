@@ -24,12 +24,14 @@ mod ntt;
 mod poly;
 mod primes;
 mod products;
+mod quotient;
 mod rotated;
 mod rows;
 mod sample;
 mod seeded;
 #[cfg(target_arch = "x86_64")]
 mod simd;
+mod switch;
 mod turn;
 
 pub use automorphism::AutomorphismTable;
@@ -52,4 +54,5 @@ pub use products::SumOfProducts;
 pub use rotated::{Rotated, SumOfRotated};
 pub use sample::{SecretRng, gaussian, ternary, ternary_with_weight, uniform_signed};
 pub use seeded::{SeededPoly, uniform};
+pub use switch::Descent;
 pub use turn::Turn;

@@ -279,7 +279,7 @@ impl Poly {
             Domain::Eval => {
                 let (family, table) = (self.ring.backend(), self.ring.automorphism(galois_element));
                 out.each_limb(|limb, _, values| {
-                    kernels::permute(family, values, self.limb(limb), &table, Destination::Cache)
+                    kernels::permute(family, values, self.limb(limb), table.moves(), Destination::Cache)
                 });
             }
             Domain::Coeff => {

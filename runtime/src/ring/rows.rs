@@ -49,7 +49,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The rows in order, to be written.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [u64]> {
+    pub(super) fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [u64]> {
         let (length, words) = (self.length, self.buffer.as_deref_mut().unwrap_or_default());
         words
             .chunks_exact_mut(length + PADDING)

@@ -37,10 +37,10 @@ impl<'a> Turn<'a> {
         outs: [&mut [u64]; OUTS],
     ) {
         let len = sums[0].len();
-        let source = self.source_of(start, len);
+        let (source, moves) = (self.source_of(start, len), self.table.moves_to(start..start + len));
         self.add_addends((ring, basis, prime), source..source + len, sums[0]);
         for (sum, out) in sums.iter().zip(outs) {
-            kernels::permute_part(ring.backend(), out, sum, &self.table, start);
+            kernels::permute(ring.backend(), out, sum, moves, Destination::Cache);
         }
     }
 
@@ -78,9 +78,9 @@ impl<'a> Turn<'a> {
         self.add_addends((ring, basis, prime), 0..ring.n(), sums[0]);
         for (sum, out) in sums.iter().zip(outs) {
             if onto {
-                kernels::add_permuted(backend, m, out, sum, &self.table);
+                kernels::add_permuted(backend, m, out, sum, self.table.moves());
             } else {
-                kernels::permute(backend, out, sum, &self.table, destination);
+                kernels::permute(backend, out, sum, self.table.moves(), destination);
             }
         }
     }

@@ -6,7 +6,7 @@ use super::scalar::scaled_integer;
 use crate::ckks::keys::KeyPurpose;
 use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
-use crate::ring::{Basis, Combination, Dividend, Poly};
+use crate::ring::{Basis, Combination, Descent, Poly};
 
 impl Evaluator {
     /// a * b with three parts, at the product of the scales: relinearise and rescale when it suits.
@@ -138,10 +138,12 @@ impl Evaluator {
     fn relinearized(&self, a: &Ciphertext, level: usize) -> Result<Vec<Poly>> {
         a.check_parts("relinearize", 3)?;
         let key = self.keys().get(KeyPurpose::Relinearize, a.level())?;
-        let [body, mask] = key.product_with_digits_of(self.params(), &a.parts[2]);
-        let dividends =
-            [(&body, &a.parts[0]), (&mask, &a.parts[1])].map(|(x, part)| Dividend { x, addend: Some(part) });
-        Ok(self.params().ring().divide_each(dividends, level + 1, None).into())
+        let descent = Descent {
+            kept: level + 1,
+            addends: [Some(&a.parts[0]), Some(&a.parts[1])],
+            galois_element: None,
+        };
+        Ok(key.switch(self.params(), &a.parts[2], descent).into())
     }
 
     /// 2 a * a - 1 with three parts, at the square of the scale: the cosine of the doubled angle.

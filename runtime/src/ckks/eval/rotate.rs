@@ -9,7 +9,7 @@ use super::Evaluator;
 use crate::ckks::Ciphertext;
 use crate::ckks::keys::{KeyPurpose, KeySwitchKey};
 use crate::error::Result;
-use crate::ring::{Dividend, Poly};
+use crate::ring::{Descent, Dividend, Poly};
 
 /// Rotations whose raised products are in memory together.
 pub(super) const ROTATIONS_AT_ONCE: usize = 4;
@@ -27,8 +27,7 @@ impl Evaluator {
             return Ok(a.clone());
         }
         let key = self.keys().get(KeyPurpose::Rotate(step), a.level())?;
-        let product = key.product_with_digits_of(self.params(), &a.parts[1]);
-        Ok(self.complete(a, product, self.params().rotation_element(step)))
+        Ok(self.turned(a, key, self.params().rotation_element(step)))
     }
 
     /// Several rotations of one ciphertext, in the order asked for; its digits are computed once.
@@ -73,8 +72,18 @@ impl Evaluator {
     pub fn conjugate(&self, a: &Ciphertext) -> Result<Ciphertext> {
         a.check_parts("conjugate", 2)?;
         let key = self.keys().get(KeyPurpose::Conjugate, a.level())?;
-        let product = key.product_with_digits_of(self.params(), &a.parts[1]);
-        Ok(self.complete(a, product, self.params().conjugation_element()))
+        Ok(self.turned(a, key, self.params().conjugation_element()))
+    }
+
+    /// `a` under an automorphism, with its key.
+    fn turned(&self, a: &Ciphertext, key: &KeySwitchKey, element: u64) -> Ciphertext {
+        let descent = Descent {
+            kept: a.level() + 1,
+            addends: [Some(&a.parts[0]), None],
+            galois_element: Some(element),
+        };
+        let parts = key.switch(self.params(), &a.parts[1], descent);
+        Ciphertext::computed(parts.into(), a.scale(), a.slots())
     }
 
     /// From the raised switch of a's second part to the rotated ciphertext.

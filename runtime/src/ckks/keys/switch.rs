@@ -16,7 +16,7 @@ use super::secret::{SecretKey, SecretPoly, encryption_of_zero};
 use crate::ckks::params::Parameters;
 use crate::error::Result;
 use crate::ring::{
-    AlignedBuffer, Domain, KeyDigit, Mask, Poly, SecretRng, SeededPoly, Turn, products_with_keys,
+    AlignedBuffer, Descent, Domain, KeyDigit, Mask, Poly, SecretRng, SeededPoly, Turn, products_with_keys,
     turned_products_with_keys,
 };
 
@@ -144,6 +144,12 @@ impl KeySwitchKey {
     pub(crate) fn product_with_digits_of(&self, params: &Parameters, c: &Poly) -> [Poly; 2] {
         let key: Vec<KeyDigit> = self.digits().collect();
         params.ring().key_products(c, params.gadget(c.basis().level()), &key)
+    }
+
+    /// [`KeySwitchKey::product_with_digits_of`], divided by the special primes and those that are not kept.
+    pub(crate) fn switch(&self, params: &Parameters, c: &Poly, descent: Descent) -> [Poly; 2] {
+        let key: Vec<KeyDigit> = self.digits().collect();
+        params.ring().switch(c, params.gadget(c.basis().level()), &key, descent)
     }
 
     /// [`KeySwitchKey::product_with_digits_of`], turned and added to `onto` if there is one.

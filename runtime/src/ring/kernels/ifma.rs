@@ -10,14 +10,14 @@ use std::arch::x86_64::{
 };
 use std::ops::Range;
 
-use super::{Before, ConversionSource, Destination, Streams};
-use crate::ring::automorphism::BlockMove;
+use super::{Before, ConversionSource, Destination, Difference, Streams};
+use crate::ring::CompactLimb;
+use crate::ring::automorphism::{BlockMove, Moves};
 use crate::ring::modulus::{Modulus, ShoupFactor};
 use crate::ring::simd::{
     LANES, Prime, Row, SUMMED_PRODUCTS, end_of_stores_past_caches, factor, is_aligned, load, load_few, madd_high,
     madd_low, mul_high, prefetch, rows, rows_mut, splat, store, store_past_caches, subtract_if_above, transpose,
 };
-use crate::ring::{AutomorphismTable, CompactLimb};
 
 /// Columns between two visits to the partial sums: they stay in the first-level cache.
 const COLUMNS: usize = 1024;
@@ -125,29 +125,33 @@ pub(super) fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFac
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], bound: u64, x: &[u64], w: ShoupFactor) {
-    let (prime, bound, w, zero) = (Prime::new(m), splat(bound), factor(w), _mm512_setzero_si512());
-    for (y, x) in rows_mut(y).iter_mut().zip(rows(x)) {
-        let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), load(y)), bound);
-        store(y, prime.canonical(prime.mul_add_lazy_2q(zero, difference, w)));
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn sub_from_then_mul_add_shoup(
+pub(super) fn sub_then_mul_shoup(
     m: &Modulus,
-    y: &mut [u64],
-    bound: u64,
-    x: &[u64],
+    out: &mut [u64],
+    Difference { x, y, bound }: Difference,
     w: ShoupFactor,
-    (a, v): (&[u64], ShoupFactor),
+    addend: Option<(&[u64], ShoupFactor)>,
+    destination: Destination,
 ) {
-    let (prime, bound, zero) = (Prime::new(m), splat(bound), _mm512_setzero_si512());
-    let (w, v) = (factor(w), factor(v));
-    for ((y, x), a) in rows_mut(y).iter_mut().zip(rows(x)).zip(rows(a)) {
-        let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), load(y)), bound);
+    let (prime, bound, w, zero) = (Prime::new(m), splat(bound), factor(w), _mm512_setzero_si512());
+    let past_caches = destination == Destination::Memory && is_aligned(out);
+    let (y, addend) = (y.map(rows), addend.map(|(a, v)| (rows(a), factor(v))));
+    for (i, (out, x)) in rows_mut(out).iter_mut().zip(rows(x)).enumerate() {
+        let y = load(y.map_or(&*out, |y| &y[i]));
+        let difference = _mm512_add_epi64(_mm512_sub_epi64(load(x), y), bound);
         let product = prime.mul_add_lazy_2q(zero, difference, w);
-        store(y, prime.canonical_from_4q(prime.mul_add_lazy_2q(product, load(a), v)));
+        let quotient = match addend {
+            None => prime.canonical(product),
+            Some((a, v)) => prime.canonical_from_4q(prime.mul_add_lazy_2q(product, load(&a[i]), v)),
+        };
+        if past_caches {
+            store_past_caches(out, quotient);
+        } else {
+            store(out, quotient);
+        }
+    }
+    if past_caches {
+        end_of_stores_past_caches();
     }
 }
 
@@ -155,10 +159,10 @@ pub(super) fn sub_from_then_mul_add_shoup(
 /// back. A gather of eight words costs more than the seven shuffles a row of this. A macro, since a function of this size is not put
 /// in line, and the registers would go through memory.
 macro_rules! permuted_block {
-    ($sources:expr, $step:expr) => {{
-        let (sources, step): (&[[Row; LANES]], &BlockMove) = ($sources, $step);
+    ($sources:expr, $first_block:expr, $step:expr) => {{
+        let (sources, first_block, step): (&[[Row; LANES]], usize, &BlockMove) = ($sources, $first_block, $step);
         let shifts = _mm512_setr_epi64(0, 3, 6, 9, 12, 15, 18, 21);
-        let source = &sources[step.block as usize];
+        let source = &sources[step.block as usize - first_block];
         let mut columns: [__m512i; LANES] = std::array::from_fn(|r| load(&source[r]));
         transpose(&mut columns);
         let mut turned = [[0; LANES]; LANES];
@@ -177,11 +181,11 @@ macro_rules! permuted_block {
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, destination: Destination) {
+pub(super) fn permute(out: &mut [u64], x: &[u64], moves: Moves, destination: Destination) {
     let sources = rows(x).as_chunks::<LANES>().0;
     let past_caches = destination == Destination::Memory && is_aligned(out);
-    for (out, step) in rows_mut(out).as_chunks_mut::<LANES>().0.iter_mut().zip(table.blocks()) {
-        for (row, x) in out.iter_mut().zip(permuted_block!(sources, step)) {
+    for (out, step) in rows_mut(out).as_chunks_mut::<LANES>().0.iter_mut().zip(moves.blocks()) {
+        for (row, x) in out.iter_mut().zip(permuted_block!(sources, moves.first_block(), step)) {
             if past_caches {
                 store_past_caches(row, x);
             } else {
@@ -195,26 +199,10 @@ pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, des
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn permute_part(out: &mut [u64], x: &[u64], table: &AutomorphismTable, start: usize) {
-    const BLOCK: usize = LANES * LANES;
-    let sources = rows(x).as_chunks::<LANES>().0;
-    let blocks = &table.blocks()[start / BLOCK..];
-    for (out, step) in rows_mut(out).as_chunks_mut::<LANES>().0.iter_mut().zip(blocks) {
-        let step = BlockMove {
-            block: step.block % sources.len() as u32,
-            ..*step
-        };
-        for (row, x) in out.iter_mut().zip(permuted_block!(sources, &step)) {
-            store(row, x);
-        }
-    }
-}
-
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
-pub(super) fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable) {
+pub(super) fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], moves: Moves) {
     let (prime, sources) = (Prime::new(m), rows(x).as_chunks::<LANES>().0);
-    for (acc, step) in rows_mut(acc).as_chunks_mut::<LANES>().0.iter_mut().zip(table.blocks()) {
-        for (row, x) in acc.iter_mut().zip(permuted_block!(sources, step)) {
+    for (acc, step) in rows_mut(acc).as_chunks_mut::<LANES>().0.iter_mut().zip(moves.blocks()) {
+        for (row, x) in acc.iter_mut().zip(permuted_block!(sources, moves.first_block(), step)) {
             store(row, subtract_if_above(_mm512_add_epi64(load(row), x), prime.q));
         }
     }

@@ -9,8 +9,9 @@ mod portable;
 
 use std::ops::Range;
 
+use super::automorphism::Moves;
 use super::modulus::{Modulus, ShoupFactor};
-use super::{AutomorphismTable, Backend, CompactLimb};
+use super::{Backend, CompactLimb};
 
 /// One source prime of a base conversion.
 #[derive(Debug, Clone)]
@@ -81,6 +82,16 @@ impl<'a> Streams<'a> {
     }
 }
 
+/// x - y.
+#[derive(Clone, Copy)]
+pub(crate) struct Difference<'a> {
+    pub(crate) x: &'a [u64],
+    /// What is in the place of the result, if it is not given.
+    pub(crate) y: Option<&'a [u64]>,
+    /// The low 52 bits of y are below this multiple of q, which with q is at most 2^52.
+    pub(crate) bound: u64,
+}
+
 /// Declares each kernel once, with its contract, for all families.
 macro_rules! kernels {
     ($($(#[$contract:meta])* fn $name:ident $([$count:ident])? ($($argument:ident: $kind:ty),* $(,)?);)*) => {$(
@@ -111,26 +122,19 @@ kernels! {
     fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor);
     /// Ensures: `acc[i] = acc[i] + x[i] * w (mod q)`.
     fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFactor);
-    /// Requires: the low 52 bits of y below `bound`, a multiple of q with `bound + q <= 2^52`.
-    /// Ensures:  `y[i] = (x[i] - y[i]) * w (mod q)`.
-    fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], bound: u64, x: &[u64], w: ShoupFactor);
-    /// Requires: the low 52 bits of y below `bound`, a multiple of q with `bound + q <= 2^52`.
-    /// Ensures:  `y[i] = (x[i] - y[i]) * w + a[i] * v (mod q)`, with a and v the `addend`.
-    fn sub_from_then_mul_add_shoup(
+    /// Ensures: `out[i] = (x[i] - y[i]) * w (mod q)`, plus `a[i] * v` with a and v the `addend` if there is one.
+    fn sub_then_mul_shoup(
         m: &Modulus,
-        y: &mut [u64],
-        bound: u64,
-        x: &[u64],
+        out: &mut [u64],
+        difference: Difference,
         w: ShoupFactor,
-        addend: (&[u64], ShoupFactor),
+        addend: Option<(&[u64], ShoupFactor)>,
+        destination: Destination,
     );
-    /// Ensures: `out[i] = x[source[i]]` for the table's permutation.
-    fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, destination: Destination);
-    /// Requires: `out` is the aligned part from `start` on, a power of two words, `x` the part that it comes from.
-    /// Ensures:  `out[i] = x[source[start + i] mod len]` for the table's permutation.
-    fn permute_part(out: &mut [u64], x: &[u64], table: &AutomorphismTable, start: usize);
-    /// Ensures: `acc[i] = acc[i] + x[source[i]] (mod q)` for the table's permutation.
-    fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable);
+    /// Ensures: `out[i] = x[source(i)]` for the moves.
+    fn permute(out: &mut [u64], x: &[u64], moves: Moves, destination: Destination);
+    /// Ensures: `acc[i] = acc[i] + x[source(i)] (mod q)` for the moves.
+    fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], moves: Moves);
     /// Requires: columns in whole blocks of 64. Of x only the low 52 bits count; unless all is in [0, q), 6q < 2^52.
     /// Ensures:  `out[o][i] = before + sum_d x[d][i] * y[d][o][i] (mod q)` for i in `columns`, where before is 0 or
     ///           `out[o][i]`.

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::{Before, ConversionSource, Destination, Streams};
+use super::{Before, ConversionSource, Destination, Difference, Streams};
+use crate::ring::CompactLimb;
+use crate::ring::automorphism::Moves;
 use crate::ring::modulus::{MASK52, Modulus, ShoupFactor};
-use crate::ring::{AutomorphismTable, CompactLimb};
 
 pub(super) fn add(m: &Modulus, x: &mut [u64], y: &[u64]) {
     for (x, &y) in x.iter_mut().zip(y) {
@@ -48,41 +49,32 @@ pub(super) fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFac
     }
 }
 
-pub(super) fn sub_from_then_mul_shoup(m: &Modulus, y: &mut [u64], bound: u64, x: &[u64], w: ShoupFactor) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = m.mul_shoup(x + bound - (*y & MASK52), w);
-    }
-}
-
-pub(super) fn sub_from_then_mul_add_shoup(
+pub(super) fn sub_then_mul_shoup(
     m: &Modulus,
-    y: &mut [u64],
-    bound: u64,
-    x: &[u64],
+    out: &mut [u64],
+    Difference { x, y, bound }: Difference,
     w: ShoupFactor,
-    (a, v): (&[u64], ShoupFactor),
+    addend: Option<(&[u64], ShoupFactor)>,
+    _destination: Destination,
 ) {
-    for ((y, &x), &a) in y.iter_mut().zip(x).zip(a) {
-        *y = m.add(m.mul_shoup(x + bound - (*y & MASK52), w), m.mul_shoup(a, v));
+    for (i, (out, &x)) in out.iter_mut().zip(x).enumerate() {
+        let y = y.map_or(*out, |y| y[i]);
+        *out = m.mul_shoup(x + bound - (y & MASK52), w);
+    }
+    if let Some((a, v)) = addend {
+        add_mul_shoup(m, out, a, v);
     }
 }
 
-pub(super) fn permute(out: &mut [u64], x: &[u64], table: &AutomorphismTable, _destination: Destination) {
-    for (out, &i) in out.iter_mut().zip(table.source()) {
-        *out = x[i as usize];
+pub(super) fn permute(out: &mut [u64], x: &[u64], moves: Moves, _destination: Destination) {
+    for (out, i) in out.iter_mut().zip(moves.sources()) {
+        *out = x[i];
     }
 }
 
-pub(super) fn permute_part(out: &mut [u64], x: &[u64], table: &AutomorphismTable, start: usize) {
-    let len = out.len();
-    for (out, &i) in out.iter_mut().zip(&table.source()[start..]) {
-        *out = x[i as usize % len];
-    }
-}
-
-pub(super) fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], table: &AutomorphismTable) {
-    for (acc, &i) in acc.iter_mut().zip(table.source()) {
-        *acc = m.add(*acc, x[i as usize]);
+pub(super) fn add_permuted(m: &Modulus, acc: &mut [u64], x: &[u64], moves: Moves) {
+    for (acc, i) in acc.iter_mut().zip(moves.sources()) {
+        *acc = m.add(*acc, x[i]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ring::modulus::MASK52;
-use crate::ring::{AlignedBuffer, evaluation_exponents, find_ntt_primes};
+use crate::ring::{AlignedBuffer, AutomorphismTable, evaluation_exponents, find_ntt_primes};
 
 const N: usize = 128;
 const NOTHING: Before = Before::Nothing(Destination::Cache);
@@ -75,24 +75,48 @@ fn pointwise_kernels_match_wide_arithmetic() {
         );
         let added = apply(&|out| add_mul_shoup(family, m, out, &y, m.shoup(w)));
         check("add_mul_shoup", &added, &|x, y, _| x + y * wide(w));
-        let scaled = apply(&|out| sub_from_then_mul_shoup(family, m, out, m.value(), &y, m.shoup(w)));
-        check("sub_from_then_mul_shoup", &scaled, &|x, y, _| (y + q - x) * wide(w));
         let (w, v) = (m.shoup(w), m.shoup(y[9]));
-        let finished = apply(&|out| sub_from_then_mul_add_shoup(family, m, out, m.value(), &y, w, (&z, v)));
-        check("sub_from_then_mul_add_shoup", &finished, &|x, y, z| {
-            (y + q - x) * wide(w.value) + z * wide(v.value)
-        });
-        // the largest lazy values: what is above bit 52 does not count
+        let divide = |out: &mut [u64], lazy: &[u64], bound: u64, addend: Option<(&[u64], _)>, destination| {
+            sub_then_mul_shoup(
+                family,
+                m,
+                out,
+                Difference {
+                    x: &y,
+                    y: Some(lazy),
+                    bound,
+                },
+                w,
+                addend,
+                destination,
+            );
+        };
+        // the largest lazy values too: what is above bit 52 does not count
         let bound = (MASK52 / m.value() - 1) * m.value();
-        let lazy = |value: u64| vec![(7 << 52) + value; N];
-        for value in [0, 1, bound - m.value(), bound - 1] {
-            let (mut scaled, mut finished) = (lazy(value), lazy(value));
-            sub_from_then_mul_shoup(family, m, &mut scaled, bound, &y, w);
-            sub_from_then_mul_add_shoup(family, m, &mut finished, bound, &y, w, (&z, v));
+        let lazy = [0, 1, bound - m.value(), bound - 1].map(|value| (bound, vec![(7 << 52) + value; N]));
+        for (bound, lazy) in lazy.into_iter().chain([(m.value(), x.clone())]) {
+            let mut outs: [AlignedBuffer; 5] = std::array::from_fn(|_| AlignedBuffer::zeroed(N));
+            let [scaled, scaled_to_memory, finished, finished_to_memory, in_place] = &mut outs;
+            in_place.copy_from_slice(&lazy);
+            let addend = Some((z.as_slice(), v));
+            sub_then_mul_shoup(
+                family,
+                m,
+                in_place,
+                Difference { x: &y, y: None, bound },
+                w,
+                addend,
+                Destination::Cache,
+            );
+            divide(scaled, &lazy, bound, None, Destination::Cache);
+            divide(scaled_to_memory, &lazy, bound, None, Destination::Memory);
+            divide(finished, &lazy, bound, addend, Destination::Cache);
+            divide(finished_to_memory, &lazy, bound, addend, Destination::Memory);
             for i in 0..N {
-                let product = (wide(y[i]) + wide(bound) - wide(value)) * wide(w.value);
-                assert_eq!(wide(scaled[i]), product % q, "{family:?}, q = {q}, {value}");
-                assert_eq!(wide(finished[i]), (product + wide(z[i]) * wide(v.value)) % q);
+                let product = (wide(y[i]) + wide(bound) - wide(lazy[i] & MASK52)) * wide(w.value);
+                let finished = (product + wide(z[i]) * wide(v.value)) % q;
+                let expected = [product % q, product % q, finished, finished, finished];
+                assert_eq!(outs.each_ref().map(|out| wide(out[i])), expected, "{family:?}, q = {q}");
             }
         }
     });
@@ -192,16 +216,25 @@ fn permutations_follow_the_table() {
             let table = AutomorphismTable::new(n, g);
             for family in [Backend::Portable, Backend::detect()] {
                 let mut out = vec![0; n];
-                permute(family, &mut out, &x, &table, Destination::Cache);
+                permute(family, &mut out, &x, table.moves(), Destination::Cache);
                 let mut past_caches = AlignedBuffer::zeroed(n);
-                permute(family, &mut past_caches, &x, &table, Destination::Memory);
+                permute(family, &mut past_caches, &x, table.moves(), Destination::Memory);
                 assert!(past_caches[..] == out[..]);
+                for width in [64, n / 2, n].into_iter().filter(|&width| width >= 64) {
+                    past_caches.fill(0);
+                    for start in (0..n).step_by(width) {
+                        let (place, moves) = table.moves_of(start..start + width);
+                        let part = &x[start..start + width];
+                        permute(family, &mut past_caches[place], part, moves, Destination::Cache);
+                    }
+                    assert!(past_caches[..] == out[..], "{width} of {n} by {g}");
+                }
                 for (&found, &e) in out.iter().zip(&x) {
                     assert_eq!(found, e * g % (2 * n as u64));
                 }
                 let m = Modulus::new(find_ntt_primes(1, 20, 1, &[]).unwrap()[0]).unwrap();
                 let mut acc: Vec<u64> = (0..n as u64).map(|i| m.value() - 1 - i).collect();
-                add_permuted(family, &m, &mut acc, &x, &table);
+                add_permuted(family, &m, &mut acc, &x, table.moves());
                 for (i, (&found, &moved)) in (0..).zip(acc.iter().zip(&out)) {
                     assert_eq!(found, (m.value() - 1 - i + moved) % m.value());
                 }

@@ -17,7 +17,7 @@ pub use table::NttTable;
 
 /// Runs of this many values are stored as a transposed square of this side.
 const SQUARE: usize = 8;
-const BLOCK: usize = SQUARE * SQUARE;
+pub(super) const BLOCK: usize = SQUARE * SQUARE;
 
 /// Smallest and largest supported `log2(N)`.
 pub(crate) const LOG_N_RANGE: std::ops::RangeInclusive<u32> = 6..=17;
@@ -36,8 +36,12 @@ pub(crate) fn transpose_in_block(s: usize) -> usize {
 
 /// The odd exponents `e(0), ..., e(n-1)`: evaluation `j` of a polynomial p is `p(psi^e(j))`. `n` is a power of two, at least 64.
 pub fn evaluation_exponents(n: usize) -> impl Iterator<Item = u32> {
-    let log_n = n.trailing_zeros();
-    (0..n).map(move |j| 2 * ((transpose_in_block(j) as u32).reverse_bits() >> (32 - log_n)) + 1)
+    (0..n).map(move |j| exponent_of_position(n, j))
+}
+
+/// `e(position)` for a transform of `n` values.
+pub(crate) fn exponent_of_position(n: usize, position: usize) -> u32 {
+    2 * ((transpose_in_block(position) as u32).reverse_bits() >> (32 - n.trailing_zeros())) + 1
 }
 
 /// The evaluation index `j` with `e(j) = exponent`, for odd `exponent` below `2n`.

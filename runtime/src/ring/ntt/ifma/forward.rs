@@ -245,6 +245,7 @@ fn forward_blocks<const PERIOD: usize>(
         if let Some(next) = soon.next.get(place) {
             rows(next).iter().for_each(prefetch);
         }
+        direction.ask_ahead(node);
         let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(&block[r]));
         let factors = node_factors::<3, LANES>(direction, node);
         forward_stages!(3, LANES, PERIOD, &prime, &mut x, &factors, 0);

@@ -2,12 +2,9 @@
 
 use std::arch::x86_64::{__m512i, _mm512_add_epi64, _mm512_setzero_si512, _mm512_sub_epi64};
 
-use super::{BLOCK, BLOCK_STAGES, Direction, Twiddles, lane_factors, node_factors};
+use super::{BLOCK, BLOCK_STAGES, BLOCKS_AHEAD, Direction, Twiddles, lane_factors, node_factors};
 use crate::ring::modulus::{Modulus, ShoupFactor};
 use crate::ring::simd::{Factor, LANES, Prime, factor, load, prefetch, rows, rows_mut, splat, store, transpose};
-
-/// Blocks that a source is asked for ahead: it comes from memory.
-const BLOCKS_AHEAD: usize = 8;
 
 /// Requires: values in [0, q), in evaluation order.   Ensures: values in [0, q), in coefficient order, divided by n.
 /// Why:      with K = floor(2^52 / q) / 2, differences are x - y + K*q with x, y below K*q; from 2q a bound doubles each stage,
@@ -265,6 +262,7 @@ fn inverse_blocks<const PERIOD: usize, const END: u8>(
         if let Some(next) = sources.and_then(|sources| sources.get(i + BLOCKS_AHEAD)) {
             next.iter().for_each(prefetch);
         }
+        direction.ask_ahead(node);
         let before = sources.map_or(&*block, |sources| &sources[i]);
         let mut x: [__m512i; LANES] = std::array::from_fn(|r| load(&before[r]));
         let factors = lane_factors(&prime, direction, node);

@@ -23,11 +23,13 @@ pub(super) use start::{start_lifted, start_sums};
 
 use super::BLOCK;
 use crate::ring::modulus::{Modulus, ShoupFactor};
-use crate::ring::simd::{Factor, LANES, Prime, Row, load, madd_high, rows, rows_mut, splat};
+use crate::ring::simd::{Factor, LANES, Prime, Row, load, madd_high, prefetch, rows, rows_mut, splat};
 use crate::ring::{AlignedBuffer, Ifma};
 
 /// Stages run by the block kernel.
 const BLOCK_STAGES: usize = 6;
+/// Blocks for which what comes from memory is asked for ahead.
+const BLOCKS_AHEAD: usize = 8;
 /// Twiddle vectors of one block in the last three stages.
 const BLOCK_VECTORS: usize = 7;
 
@@ -139,6 +141,20 @@ impl<'a> Direction<'a> {
             quotients: rows(quotients).as_chunks().0,
         }
     }
+
+    /// The block of 64 that is this node: nodes of the block stage are numbered from n/64 on.
+    #[inline]
+    fn block(self, node: usize) -> usize {
+        node - self.nodes.len() / LANES
+    }
+
+    /// Asks for the quotients of a block further on than this node: they come from memory, most of what a transform reads.
+    #[inline]
+    fn ask_ahead(self, node: usize) {
+        if let Some(quotients) = self.quotients.get(self.block(node) + BLOCKS_AHEAD) {
+            quotients.iter().for_each(prefetch);
+        }
+    }
 }
 
 /// The factors of a subtree of STAGES stages: entry 2^s + g is group g of stage s.
@@ -167,9 +183,7 @@ fn node_factors<const STAGES: usize, const RADIX: usize>(direction: Direction<'_
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 fn lane_factors(prime: &Prime, direction: Direction<'_>, node: usize) -> [Factor; LANES] {
-    // nodes of the block stage are numbered from n/64 on
-    let block = node - direction.nodes.len() / LANES;
-    let quotients = &direction.quotients[block];
+    let quotients = &direction.quotients[direction.block(node)];
     let one = splat(1);
     std::array::from_fn(|k| {
         let quotient = load(&quotients[k.saturating_sub(1)]);
