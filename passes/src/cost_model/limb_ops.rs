@@ -154,7 +154,7 @@ impl TransformSize {
 /// slots, and they are real.
 const TYPICAL_DENSITY: f64 = 0.25;
 
-/// Bytes that the rotated inputs of one transform may take; with more, inputs are taken in turn.
+/// Bytes that digits or rotated inputs of one transform may take; with more, inputs are taken in turn.
 const ROTATED_BYTES: u64 = 1 << 30;
 
 /// Product of a rotated ciphertext with an encoded diagonal.
@@ -208,11 +208,15 @@ impl Costs {
         (8 * u64::from(limbs)) << self.log_n
     }
 
-    /// Bytes that a linear transform works with at `level`: rotated inputs and the sums of its giant steps, beside two key switches.
+    /// Bytes that a linear transform works with at `level`: digits of its inputs, or rotated ones where they are divided first, and
+    /// the sums of its giant steps, beside two key switches.
     pub fn transform_bytes(&self, size: &TransformSize, level: u32) -> u64 {
         let pair = self.limb_bytes(2 * self.diagonal_limbs(size, level));
-        let rotated = ((size.babies + size.hoists) as u64 * pair).min(ROTATED_BYTES);
-        rotated + (size.giants + size.outputs) as u64 * pair + 2 * self.key_switch_bytes(level)
+        let rotated = match self.babies_stay_raised(size, level) {
+            true => size.hoists as u64 * u64::from(self.digits(level)) * pair / 2,
+            false => (size.babies + size.hoists) as u64 * pair,
+        };
+        rotated.min(ROTATED_BYTES) + (size.giants + size.outputs) as u64 * pair + 2 * self.key_switch_bytes(level)
     }
 
     /// Bytes that a key switch works with at `level`: its digits, its result, and what that becomes.

@@ -8,6 +8,14 @@ use crate::ckks::{Ciphertext, Plaintext};
 use crate::error::{Error, Result};
 use crate::ring::{Basis, Combination, Descent, Poly};
 
+/// Pairs of ciphertexts to multiply.
+#[derive(Clone, Copy)]
+pub(super) enum Products<'a> {
+    Once(&'a [[&'a Ciphertext; 2]]),
+    /// Each product counts twice.
+    Doubled(&'a [[&'a Ciphertext; 2]]),
+}
+
 impl Evaluator {
     /// a * b with three parts, at the product of the scales: relinearise and rescale when it suits.
     ///
@@ -148,7 +156,8 @@ impl Evaluator {
 
     /// 2 a * a - 1 with three parts, at the square of the scale: the cosine of the doubled angle.
     pub(crate) fn double_angle(&self, a: &Ciphertext) -> Result<Ciphertext> {
-        self.combine(&[[a, a]; 2], &[], -1.0, (a.level(), a.scale() * a.scale(), a.slots()))
+        let target = (a.level(), a.scale() * a.scale(), a.slots());
+        self.combine(Products::Doubled(&[[a, a]]), &[], -1.0, target)
     }
 
     /// The sum of products, of ciphertexts times coefficients and of a constant, over q_0..q_level at `scale`, which is that of
@@ -156,11 +165,15 @@ impl Evaluator {
     /// with a coefficient may have any scale: the coefficient makes up for it. Three parts if there are products.
     pub(super) fn combine(
         &self,
-        products: &[[&Ciphertext; 2]],
+        products: Products,
         multiples: &[(&Ciphertext, f64)],
         constant: f64,
         (level, scale, slots): (usize, f64, usize),
     ) -> Result<Ciphertext> {
+        let (products, doubled_products) = match products {
+            Products::Once(products) => (products, false),
+            Products::Doubled(products) => (products, true),
+        };
         for [a, b] in products {
             check_same_scale("a sum of products", self.check_tensor(a, b, level)?, scale)?;
             check_slots("a sum of products", a.slots(), slots)?;
@@ -178,6 +191,7 @@ impl Evaluator {
             .collect::<Result<_>>()?;
         let combination = Combination {
             products: products.iter().map(|factors| factors.map(pair)).collect(),
+            doubled_products,
             multiples,
             constant: scaled_integer("a sum", constant, scale)?,
         };
@@ -188,7 +202,7 @@ impl Evaluator {
     /// a * b over q_0..q_level.
     fn tensor(&self, a: &Ciphertext, b: &Ciphertext) -> Result<Ciphertext> {
         let (level, scale) = (a.level(), a.scale() * b.scale());
-        self.combine(&[[a, b]], &[], 0.0, (level, scale, a.slots()))
+        self.combine(Products::Once(&[[a, b]]), &[], 0.0, (level, scale, a.slots()))
     }
 
     fn check_tensor(&self, a: &Ciphertext, b: &Ciphertext, level: usize) -> Result<f64> {

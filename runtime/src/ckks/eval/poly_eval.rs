@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::Evaluator;
+use super::multiply::Products;
 use crate::ckks::Ciphertext;
 use crate::ckks::polynomial::{PolynomialPlan, PowerStep, Sum, power_depth};
 use crate::error::{Error, Result};
@@ -124,12 +125,12 @@ impl<'a> Powers<'a> {
         let scale = factors[0].scale() * factors[1].scale();
         // T_m = 2 T_l T_r - T_d
         let (products, multiples, constant) = match step.difference {
-            None => (vec![factors], vec![], 0.0),
-            Some(0) => (vec![factors; 2], vec![], -1.0),
-            Some(difference) => (vec![factors; 2], vec![(self.get(difference), -1.0)], 0.0),
+            None => (Products::Once(&[factors]), vec![], 0.0),
+            Some(0) => (Products::Doubled(&[factors]), vec![], -1.0),
+            Some(difference) => (Products::Doubled(&[factors]), vec![(self.get(difference), -1.0)], 0.0),
         };
         let target = (level, scale, self.input.slots());
-        let mut product = evaluator.combine(&products, &multiples, constant, target)?;
+        let mut product = evaluator.combine(products, &multiples, constant, target)?;
         evaluator.relinearize_rescale_to(&mut product, self.ladder[depth])?;
         Ok(product)
     }
@@ -152,7 +153,7 @@ impl<'a> Powers<'a> {
         let terms = sum.leaf.terms.iter();
         let multiples: Vec<(&Ciphertext, f64)> = terms.map(|(index, c)| (self.get(*index), *c)).collect();
         let target = (level, unscaled, self.input.slots());
-        let mut result = evaluator.combine(&products, &multiples, sum.leaf.constant, target)?;
+        let mut result = evaluator.combine(Products::Once(&products), &multiples, sum.leaf.constant, target)?;
         evaluator.relinearize_rescale_to(&mut result, result_level)?;
         result.set_scale(scale);
         Ok(result)

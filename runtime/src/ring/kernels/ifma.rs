@@ -116,6 +116,23 @@ pub(super) fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor) {
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
+pub(super) fn write_mul_shoup(m: &Modulus, out: &mut [u64], x: &[u64], w: ShoupFactor, destination: Destination) {
+    let (prime, w, zero) = (Prime::new(m), factor(w), _mm512_setzero_si512());
+    let past_caches = destination == Destination::Memory && is_aligned(out);
+    for (out, x) in rows_mut(out).iter_mut().zip(rows(x)) {
+        let product = prime.canonical(prime.mul_add_lazy_2q(zero, load(x), w));
+        if past_caches {
+            store_past_caches(out, product);
+        } else {
+            store(out, product);
+        }
+    }
+    if past_caches {
+        end_of_stores_past_caches();
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFactor) {
     let (prime, w, zero) = (Prime::new(m), factor(w), _mm512_setzero_si512());
     for (acc, x) in rows_mut(acc).iter_mut().zip(rows(x)) {
@@ -352,7 +369,6 @@ pub(super) fn round_quotients(sources: &[ConversionSource], limbs: &[&[u64]], qu
 /// Partial sums of more than [`SUMMED_PRODUCTS`] products wait reduced in `out`.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512ifma")]
 pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>) {
-    let out = &mut out[columns.clone()];
     let (prime, radix, zero) = (Prime::new(m), factor(m.radix52()), _mm512_setzero_si512());
     for (group, (rows, weights)) in rows
         .chunks(SUMMED_PRODUCTS)
@@ -364,9 +380,18 @@ pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weight
             *term = (tiles(&row[columns.clone()]), splat(weight));
         }
         let terms = &terms[..rows.len()];
+        let ends = rows.iter().map(|row| row.len().min(columns.end + columns.len()));
+        let mut next = [&[] as &[[Row; TILE]]; SUMMED_PRODUCTS];
+        let after = rows.iter().zip(ends).map(|(row, end)| tiles(&row[columns.end..end]));
+        next.iter_mut().zip(after).for_each(|(next, after)| *next = after);
+        let next = &next[..rows.len()];
         for (i, out) in rows_mut(out).as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
             let mut high = [zero; TILE];
             let mut low = if group == 0 { [zero; TILE] } else { load_tile(out) };
+            next.iter()
+                .filter_map(|tiles| tiles.get(i))
+                .flatten()
+                .for_each(prefetch);
             for &(tiles, weight) in terms {
                 let x = load_tile(&tiles[i]);
                 for t in 0..TILE {

@@ -120,6 +120,8 @@ kernels! {
     fn mul_add(m: &Modulus, acc: &mut [u64], x: &[u64], y: &[u64]);
     /// Ensures: `x[i] = x[i] * w (mod q)`.
     fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor);
+    /// Ensures: `out[i] = x[i] * w (mod q)`.
+    fn write_mul_shoup(m: &Modulus, out: &mut [u64], x: &[u64], w: ShoupFactor, destination: Destination);
     /// Ensures: `acc[i] = acc[i] + x[i] * w (mod q)`.
     fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFactor);
     /// Ensures: `out[i] = (x[i] - y[i]) * w (mod q)`, plus `a[i] * v` with a and v the `addend` if there is one.
@@ -150,7 +152,8 @@ kernels! {
     /// Ensures:  `quotients[i] = round(sum_k limbs[k][i] / b_k)`, each rounded and summed in double precision in this order.
     fn round_quotients(sources: &[ConversionSource], limbs: &[&[u64]], quotients: &mut [u64]);
     /// Requires: rows below 2^50, as many as weights; weights in [0, q).
-    /// Ensures:  `out[i] = sum_k rows[k][i] * weights[k] (mod q)`, in [0, q), for i in `columns`.
+    /// Ensures:  `out[i] = sum_k rows[k][i] * weights[k] (mod q)`, in [0, q), for i in `columns`, of which `out` has those only. The
+    ///           columns after them are asked for.
     fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>);
 }
 

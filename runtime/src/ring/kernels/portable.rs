@@ -43,6 +43,12 @@ pub(super) fn mul_shoup(m: &Modulus, x: &mut [u64], w: ShoupFactor) {
     }
 }
 
+pub(super) fn write_mul_shoup(m: &Modulus, out: &mut [u64], x: &[u64], w: ShoupFactor, _destination: Destination) {
+    for (out, &x) in out.iter_mut().zip(x) {
+        *out = m.mul_shoup(x, w);
+    }
+}
+
 pub(super) fn add_mul_shoup(m: &Modulus, acc: &mut [u64], x: &[u64], w: ShoupFactor) {
     for (acc, &x) in acc.iter_mut().zip(x) {
         *acc = m.add(*acc, m.mul_shoup(x, w));
@@ -111,12 +117,12 @@ pub(super) fn round_quotients(sources: &[ConversionSource], limbs: &[&[u64]], qu
 
 /// Why: as for the inner product.
 pub(super) fn weighted_sum(m: &Modulus, out: &mut [u64], rows: &[&[u64]], weights: &[u64], columns: Range<usize>) {
-    for j in columns {
+    for (out, j) in out.iter_mut().zip(columns) {
         let sum: u128 = rows
             .iter()
             .zip(weights)
             .map(|(row, &w)| u128::from(row[j]) * u128::from(w))
             .sum();
-        out[j] = m.reduce_wide(sum);
+        *out = m.reduce_wide(sum);
     }
 }

@@ -75,6 +75,11 @@ fn pointwise_kernels_match_wide_arithmetic() {
         );
         let added = apply(&|out| add_mul_shoup(family, m, out, &y, m.shoup(w)));
         check("add_mul_shoup", &added, &|x, y, _| x + y * wide(w));
+        for destination in [Destination::Cache, Destination::Memory] {
+            let mut written = AlignedBuffer::zeroed(N);
+            write_mul_shoup(family, m, &mut written, &y, m.shoup(w), destination);
+            check("write_mul_shoup", &written, &|_, y, _| y * wide(w));
+        }
         let (w, v) = (m.shoup(w), m.shoup(y[9]));
         let divide = |out: &mut [u64], lazy: &[u64], bound: u64, addend: Option<(&[u64], _)>, destination| {
             sub_then_mul_shoup(
@@ -162,7 +167,7 @@ fn sums_of_products_match_wide_arithmetic() {
                 let weights: Vec<u64> = y.iter().map(|y| y[3]).collect();
                 let mut weighted = vec![0; N];
                 for columns in [0..64, 64..N] {
-                    weighted_sum(family, m, &mut weighted, &x_limbs, &weights, columns);
+                    weighted_sum(family, m, &mut weighted[columns.clone()], &x_limbs, &weights, columns);
                 }
                 for i in 0..N {
                     let sum = |other: &dyn Fn(usize) -> u64| {
