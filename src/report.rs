@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aphelion_passes::pipeline::PassReport;
-use aphelion_runtime::ckks::keys::KeyPurpose;
+use aphelion_runtime::ckks::keys::{EncapsulationKeys, KeyPurpose};
 use aphelion_runtime::ckks::params::{Parameters, SecretDistribution, Security};
 use aphelion_runtime::exec::{MemoryUse, Schedule, Server};
 use aphelion_runtime::plan::{ClientPart, Counts, Op, Plan};
@@ -68,17 +68,15 @@ impl Keys {
     #[must_use]
     pub fn of(part: &ClientPart, params: &Parameters) -> Self {
         let keys = part.keys.keys();
-        let limb = (params.n() * size_of::<u64>()) as u64;
-        let encapsulation = part.keys.encapsulation;
-        // To the sparse secret over two primes, and back with a single digit.
-        let to_and_back = encapsulation.map_or(0, |keys| (2 + keys.level + 1 + params.p().len()) as u64 * limb);
+        let encapsulation = part.keys.encapsulation.as_ref();
+        let to_and_back = encapsulation.map_or(0, |request| EncapsulationKeys::memory_bytes_of(params, request));
         Self {
-            count: keys.len() + 2 * encapsulation.iter().count(),
+            count: keys.len() + encapsulation.map_or(0, |request| 1 + request.keys().count()),
             bytes: keys
                 .iter()
                 .map(|(_, level)| Self::bytes_at(params, *level))
                 .sum::<u64>()
-                + to_and_back,
+                + to_and_back as u64,
         }
     }
 

@@ -34,7 +34,7 @@ fn chain() -> BootstrapPlan {
         doublings: 3,
         log_reduction_prime: 49.3,
         takes_halves_apart: false,
-        coeffs_to_slots: 2,
+        coeffs_to_slots: vec![4, 4],
         slots_to_coeffs: 2,
         digits: None,
         secret: SecretDistribution::UniformTernary,

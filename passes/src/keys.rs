@@ -49,7 +49,12 @@ impl KeyPlan {
 
     /// Number of keys.
     pub fn len(&self) -> usize {
-        self.request.keys().len() + usize::from(self.request.encapsulation.is_some())
+        self.request.keys().len()
+            + self
+                .request
+                .encapsulation
+                .as_ref()
+                .map_or(0, |it| 1 + it.keys().count())
     }
 
     /// True when the program needs no keys.
@@ -59,11 +64,10 @@ impl KeyPlan {
 
     /// Bytes of all keys in memory.
     pub fn bytes(&self, costs: &Costs) -> u64 {
-        let encapsulation = self.request.encapsulation.map(|it| it.level);
+        let encapsulation = self.request.encapsulation.as_ref();
+        let raising = encapsulation.into_iter().flat_map(|request| request.keys());
+        let raising = raising.map(|(_, level)| costs.raising_key_bytes(level as u32));
         let levels = self.request.keys().into_iter().map(|(_, level)| level);
-        levels
-            .chain(encapsulation)
-            .map(|level| costs.key_bytes(level as u32))
-            .sum()
+        levels.map(|level| costs.key_bytes(level as u32)).chain(raising).sum()
     }
 }

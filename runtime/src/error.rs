@@ -200,6 +200,16 @@ pub enum Error {
         /// The Hamming weight planned for.
         hamming_weight: usize,
     },
+    /// The keys from an ephemeral secret back lack a rotation.
+    #[error(
+        "no key for a rotation by {step} while raising to level {level}: generate it with the key plan of this program"
+    )]
+    MissingRaisedRotationKey {
+        /// The rotation, in slots to the left.
+        step: usize,
+        /// The level that is raised to.
+        level: usize,
+    },
     /// A key exists, but only for lower levels.
     #[error("the key for {what} is stored at level {stored}, level {level} is needed: generate it at the higher level")]
     KeyLevelTooLow {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyRequest, SecretKey};
+use aphelion_runtime::ckks::keys::{EncapsulationRequest, EvaluationKeys, KeyRequest, SecretKey};
 use aphelion_runtime::ckks::params::{ChainRequest, ParametersLiteral, SecretDistribution, Security};
 use aphelion_runtime::ckks::wire::{Frame, Kind};
 use aphelion_runtime::client::Client;
@@ -59,7 +59,11 @@ fn client() -> Client {
             relin: Some(2),
             conjugation: None,
             rotations: BTreeMap::from([(1, 2), (5, 1)]),
-            encapsulation: None,
+            encapsulation: Some(EncapsulationRequest {
+                hamming_weight: 8,
+                level: 2,
+                rotations: BTreeMap::from([(3, 2), (4, 1)]),
+            }),
         },
     })
     .unwrap()
@@ -144,11 +148,14 @@ fn a_key_file_for_the_server_holds_nothing_of_the_secret() {
     let keys = EvaluationKeys::read_from(client.params(), &mut file.as_slice()).unwrap();
     assert_eq!(keys.iter().count(), 3);
     let mut rest = file.as_slice();
+    let mut kinds = Vec::new();
     while !rest.is_empty() {
         let (frame, after) = Frame::split_first(rest).unwrap();
-        assert!(matches!(frame.kind, Kind::EvaluationKey));
+        kinds.push(frame.kind);
         rest = after;
     }
+    let (key, there, back) = (Kind::EvaluationKey, Kind::EncapsulationKeys, Kind::RaisingKey);
+    assert_eq!(kinds, [key, key, key, there, back, back, back]);
     // Whatever the secret's encoding, no stretch of its payload may occur; shorter ones would occur by chance.
     let bytes = secret.to_bytes();
     let payload = Frame::parse(&bytes, Kind::SecretKey).unwrap().payload;

@@ -43,7 +43,7 @@ fn chain() -> BootstrapPlan {
         doublings: 3,
         log_reduction_prime: 49.3,
         takes_halves_apart: false,
-        coeffs_to_slots: 2,
+        coeffs_to_slots: vec![4, 4],
         slots_to_coeffs: 2,
         digits: None,
         secret: SecretDistribution::UniformTernary,
@@ -309,8 +309,18 @@ fn the_encapsulation_keys_must_be_there() {
         missing,
         Error::MissingEncapsulationKeys { hamming_weight: 16 }
     ));
-    fewer.add_encapsulation(16, needed.level - 1);
+    let mut lower = needed.clone();
+    lower.level -= 1;
+    fewer.add_encapsulation(&lower);
     assert!(matches!(refused(keys(&fewer, &mut rng)), Error::KeyLevelTooLow { .. }));
+    let mut without = needed.clone();
+    let (step, level) = without.rotations.pop_last().unwrap();
+    fewer.encapsulation = Some(without);
+    let missing = refused(keys(&fewer, &mut rng));
+    assert!(
+        matches!(missing, Error::MissingRaisedRotationKey { step: found, level: at } if (found, at) == (step, level)),
+        "{missing}"
+    );
 }
 
 #[test]
@@ -384,8 +394,8 @@ fn rules_are_enforced_with_the_place_named() {
         (Program, r#""doublings":3"#, r#""doublings":99"#, "doublings"),
         (
             Program,
-            r#""coeffs_to_slots":2"#,
-            r#""coeffs_to_slots":0"#,
+            r#""coeffs_to_slots":[4,4]"#,
+            r#""coeffs_to_slots":[4,3]"#,
             "coeffs_to_slots",
         ),
         (Client, r#""relin":"#, r#""relin":1"#, "relin"),

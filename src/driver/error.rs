@@ -92,6 +92,7 @@ impl DriverError {
                     | RuntimeError::MissingConjugationKey { .. }
                     | RuntimeError::MissingRelinKey { .. }
                     | RuntimeError::MissingEncapsulationKeys { .. }
+                    | RuntimeError::MissingRaisedRotationKey { .. }
                     | RuntimeError::KeyLevelTooLow { .. }
                     | RuntimeError::NotEnoughMemory { .. }
                     | RuntimeError::Io { .. }

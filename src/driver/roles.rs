@@ -139,6 +139,7 @@ pub fn open_server(
             | RuntimeError::MissingConjugationKey { .. }
             | RuntimeError::MissingRelinKey { .. }
             | RuntimeError::MissingEncapsulationKeys { .. }
+            | RuntimeError::MissingRaisedRotationKey { .. }
             | RuntimeError::KeyLevelTooLow { .. }),
         ) => DriverError::in_file(&path)(error),
         other => other,

@@ -55,12 +55,15 @@ pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
             bytes(size)
         );
     }
-    if let Some(request) = analysis.plan.client().keys.encapsulation {
+    if let Some(request) = &analysis.plan.client().keys.encapsulation {
         let _ = write!(
             page,
-            "<tr><td><i class=\"k-boot\"></i>to a sparse secret of weight {} and back</td><td class=\"n\">2</td>\
-             <td class=\"n\">up to level {}</td></tr>",
-            request.hamming_weight, request.level
+            "<tr><td><i class=\"k-boot\"></i>to a sparse secret of weight {} and, with rotations, back to level \
+             {}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+            request.hamming_weight,
+            request.level,
+            1 + request.keys().count(),
+            bytes(analysis.report.plan.key_use.encapsulation)
         );
     }
     page.push_str("</tbody></table></section>");

@@ -17,7 +17,7 @@ const MIN_SLOTS: usize = 2;
 pub type BootstrapKind = (usize, bool);
 
 /// What [`BootstrapPlan::transform_key`] gives.
-type TransformKey = (usize, bool, usize, usize);
+type TransformKey = (usize, bool, usize, Vec<usize>, bool);
 
 /// Shapes of linear transforms, shared by all plans that have the same: finding them takes longer than anything else.
 #[derive(Debug, Default)]
@@ -134,13 +134,22 @@ impl BootstrapWork {
     pub fn diagonals(&self, costs: &Costs) -> Vec<(BootstrapKind, Vec<Plaintexts>)> {
         let of_kind = |((kind, _), operations): (&(BootstrapKind, usize), &Arc<Vec<Operation>>)| {
             let diagonals = operations.iter().filter_map(|operation| {
-                let Operation::Transform { level, .. } = operation else {
-                    return None;
+                let (count, limbs) = match *operation {
+                    Operation::Transform { level, .. } => {
+                        let size = TransformSize::of_bootstrap(operation)?;
+                        (size.diagonals, costs.diagonal_limbs(&size, level as u32))
+                    }
+                    Operation::Raise {
+                        level,
+                        special,
+                        diagonals,
+                        ..
+                    } => (diagonals, (level + 1 + special) as u32),
+                    _ => return None,
                 };
-                let size = TransformSize::of_bootstrap(operation)?;
                 Some(Plaintexts {
-                    count: size.diagonals,
-                    limbs: costs.diagonal_limbs(&size, *level as u32),
+                    count,
+                    limbs,
                     numbers: 2 * kind.0,
                 })
             });

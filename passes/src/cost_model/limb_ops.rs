@@ -172,7 +172,12 @@ pub struct Costs {
     /// log2 of the ring degree.
     pub log_n: u32,
     switch: KeySwitchSpec,
+    /// Special primes of keys that raise from an ephemeral secret.
+    raising_special: u32,
 }
+
+/// Bits by which those exceed q_0.
+const RAISING_MARGIN: f64 = 10.0;
 
 impl Costs {
     /// Counts for `spec`.
@@ -180,7 +185,16 @@ impl Costs {
         Costs {
             log_n: spec.log_n,
             switch: KeySwitchSpec::new(spec),
+            raising_special: {
+                let needed = (f64::from(spec.log_q0) + RAISING_MARGIN) / f64::from(spec.log_special.max(1));
+                (needed.ceil() as u32).clamp(1, spec.n_special.max(1))
+            },
         }
+    }
+
+    /// Bytes of a key that raises to `level` from an ephemeral secret.
+    pub fn raising_key_bytes(&self, level: u32) -> u64 {
+        self.limb_bytes(level + 1 + self.raising_special)
     }
 
     /// Digits in use at `level`.
@@ -350,10 +364,7 @@ impl Costs {
     /// One operation of a bootstrap of so many slots.
     pub fn bootstrap_operation(&self, operation: &Operation, slots: usize) -> LimbOps {
         match *operation {
-            Operation::Raise { level } => LimbOps {
-                ntt: 2.0 * (level + 1) as f64,
-                ..LimbOps::default()
-            },
+            Operation::Raise { .. } => self.raise(operation, slots),
             Operation::KeySwitch { level } => self.rotate(level as u32),
             Operation::Transform { level, .. } => {
                 let size = TransformSize::of_bootstrap(operation).unwrap_or_default();
@@ -372,6 +383,36 @@ impl Costs {
                 };
                 self.tensor(level, false) * tensors as f64 + self.multiply_plain(level, 2) * scalars as f64 + end
             }
+        }
+    }
+
+    /// Raising a ciphertext of so many slots: the first part over the primes of the level, the second over special ones too, rotations
+    /// with one digit each, and two divisions, in which a transform's rescale takes no transform more or less.
+    fn raise(&self, operation: &Operation, slots: usize) -> LimbOps {
+        let Operation::Raise {
+            level,
+            special,
+            rotations,
+            diagonals,
+        } = *operation
+        else {
+            return LimbOps::default();
+        };
+        let (lifted, limbs) = ((level + 1) as f64, (level + 1 + special) as f64);
+        // The first part is rotated once for each diagonal, or once.
+        let whole = diagonals.max(1) as f64 * lifted;
+        let turned = rotations as f64 * limbs;
+        let weighted = if diagonals > 0 { turned + whole } else { 0.0 };
+        let divided = 2.0 * special as f64 * lifted;
+        LimbOps {
+            ntt: lifted + limbs + 2.0 * limbs,
+            stream_multiply: 2.0 * turned,
+            diagonal: weighted,
+            read: diagonals as f64 * limbs * self.share_of(2 * slots),
+            permute: (turned + whole) / 2.0,
+            convert: divided,
+            multiply: lifted + 2.0 * lifted,
+            ..LimbOps::default()
         }
     }
 

@@ -95,10 +95,10 @@ fn circuit() -> BootstrapCircuit {
     BootstrapCircuit {
         log_ratio: 10.0,
         arcsine_degree: 1,
-        doublings: 1,
+        doublings: 2,
         log_reduction_prime: 49.3,
         takes_halves_apart: false,
-        coeffs_to_slots: 4,
+        coeffs_to_slots: vec![4, 3, 3, 4],
         slots_to_coeffs: 3,
         digits: Some(3),
         secret: SecretDistribution::UniformTernary,

@@ -172,9 +172,9 @@ impl Estimator<'_> {
 
     /// The sums of giant steps of the first transform and the digits of its input, at the top; or the reduction.
     fn bootstrap(&self, plan: &BootstrapPlan) -> u64 {
-        let stages = plan.request().slots.trailing_zeros() as usize;
-        let radix = 1u64 << stages.div_ceil(plan.circuit().coeffs_to_slots);
-        let giants = (2.0 * radix as f64).sqrt().ceil() as u64;
+        // A factor that is applied while raising has none.
+        let stages = plan.ordinary_stages().iter().copied().max().unwrap_or(0);
+        let giants = (2.0 * (1u64 << stages) as f64).sqrt().ceil() as u64;
         let top = plan.raised_level();
         let transform = giants * self.raised_pair(top) + 3 * self.key_switch(top);
         transform.max(self.polynomial(plan.eval_mod().cosine(), plan.ladder()[0]))

@@ -104,8 +104,8 @@ impl Server {
         for (purpose, level) in plan.client().keys.keys() {
             keys.get(purpose, level)?;
         }
-        if let Some(needed) = plan.client().keys.encapsulation {
-            keys.encapsulation(needed.hamming_weight, needed.level)?;
+        if let Some(needed) = &plan.client().keys.encapsulation {
+            keys.encapsulation(needed)?;
         }
         let part = options.memory_bytes / TRANSFORM_PART;
         let transform_bytes = part.clamp(*TRANSFORM_BYTES.start(), *TRANSFORM_BYTES.end());

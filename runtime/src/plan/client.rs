@@ -244,7 +244,7 @@ impl ClientPart {
                 format!("{purpose} at level {level} of at most {max_level}"),
             );
         }
-        if let Some(request) = keys.encapsulation {
+        if let Some(request) = &keys.encapsulation {
             let n = 1usize << log_n;
             if request.level > max_level || !(1..=n).contains(&request.hamming_weight) {
                 return invalid(
@@ -254,6 +254,13 @@ impl ClientPart {
                         request.hamming_weight, request.level
                     ),
                 );
+            }
+            let is_wrong = |(step, level): &(usize, usize)| *step >= max_slots || *level > max_level;
+            if let Some((step, level)) = request.keys().find(is_wrong) {
+                let reason = format!(
+                    "rotation by {step} with {max_slots} slots while raising to level {level} of at most {max_level}"
+                );
+                return invalid("keys".into(), reason);
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ use std::io::{Read, Seek, SeekFrom};
 use crate::error::{Error, Result};
 
 /// Version of the plan format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const MAGIC: &[u8; 8] = b"APHPLAN\0";
 const ENTRY_BYTES: usize = 48;
 const N_HASHED: usize = 3;

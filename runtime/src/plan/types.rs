@@ -275,9 +275,16 @@ impl Checker<'_> {
             };
             self.key(&purpose.to_string(), stored, level)?;
         }
-        match (needed.encapsulation, manifest.encapsulation) {
+        match (needed.encapsulation, &manifest.encapsulation) {
             (Some(needed), Some(stored)) if stored.hamming_weight <= needed.hamming_weight => {
-                self.key("encapsulation", Some(stored.level), needed.level)
+                let stored: BTreeMap<usize, usize> = stored.keys().collect();
+                needed.keys().try_for_each(|(step, level)| {
+                    let what = match step {
+                        0 => "encapsulation".to_string(),
+                        _ => format!("rotation by {step} while raising"),
+                    };
+                    self.key(&what, stored.get(&step).copied(), level)
+                })
             }
             (Some(needed), _) => Err(format!(
                 "the key manifest lacks encapsulation with a Hamming weight of at most {}",

@@ -33,6 +33,7 @@ mod seeded;
 mod simd;
 mod switch;
 mod turn;
+mod turned_sum;
 
 pub use automorphism::AutomorphismTable;
 pub use backend::{Backend, Ifma};
@@ -56,3 +57,4 @@ pub use sample::{SecretRng, gaussian, ternary, ternary_with_weight, uniform_sign
 pub use seeded::{SeededPoly, uniform};
 pub use switch::Descent;
 pub use turn::Turn;
+pub use turned_sum::{TurnedTerm, sum_of_turned};

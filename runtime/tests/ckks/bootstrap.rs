@@ -29,7 +29,7 @@ fn circuit() -> BootstrapCircuit {
         doublings: 2,
         log_reduction_prime: 46.3,
         takes_halves_apart: true,
-        coeffs_to_slots: 3,
+        coeffs_to_slots: vec![5, 3, 3],
         slots_to_coeffs: 3,
         digits: None,
         secret: SecretDistribution::UniformTernary,

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use aphelion_runtime::ckks::Ciphertext;
 use aphelion_runtime::ckks::eval::Evaluator;
 use aphelion_runtime::ckks::keys::{
-    EncapsulationKeys, EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey,
+    EncapsulationKeys, EncapsulationRequest, EvaluationKeys, KeyPurpose, KeyRequest, KeySwitchKey, PublicKey, SecretKey,
 };
 use aphelion_runtime::ckks::params::{Parameters, Security};
 use aphelion_runtime::ckks::wire::{Frame, HEADER_BYTES};
@@ -25,7 +25,14 @@ fn request() -> KeyRequest {
     request.add_rotation(1, 2);
     request.add_rotation(3, 0);
     request.add_conjugation(1);
-    request.add_encapsulation(8, 1);
+    request.add_encapsulation(&encapsulation_request());
+    request
+}
+
+fn encapsulation_request() -> EncapsulationRequest {
+    let mut request = EncapsulationRequest::new(8, 1);
+    request.add_rotation(4, 1);
+    request.add_rotation(8, 0);
     request
 }
 
@@ -87,7 +94,23 @@ fn evaluation_keys_stream_one_by_one() {
     let mut again = Vec::new();
     keys.write_to(&mut again).unwrap();
     assert_eq!(again, stream);
-    assert_eq!(keys.encapsulation(8, 1).unwrap().hamming_weight(), 8);
+    let encapsulation = keys.encapsulation(&encapsulation_request()).unwrap();
+    assert_eq!((encapsulation.hamming_weight(), encapsulation.level()), (8, Some(1)));
+    let asked = EvaluationKeys::encapsulation;
+    let higher = asked(&keys, &EncapsulationRequest::new(8, 2)).err().unwrap();
+    assert!(matches!(higher, Error::KeyLevelTooLow { stored: 1, .. }), "{higher}");
+    let mut further = encapsulation_request();
+    further.add_rotation(2, 0);
+    let missing = asked(&keys, &further).err().unwrap();
+    assert!(
+        matches!(missing, Error::MissingRaisedRotationKey { step: 2, level: 0 }),
+        "{missing}"
+    );
+    let lighter = asked(&keys, &EncapsulationRequest::new(7, 1)).err().unwrap();
+    assert!(
+        matches!(lighter, Error::MissingEncapsulationKeys { hamming_weight: 7 }),
+        "{lighter}"
+    );
     let ciphertext = client.encrypt(&sample(32, 1), 2);
     let rotated = Evaluator::new(keys).rotate(&ciphertext, 1).unwrap();
     let mut expected = sample(32, 1);
@@ -128,8 +151,12 @@ fn mapped_keys_are_those_that_are_read() {
     let read = EvaluationKeys::read_from(&client.params, &mut &stream[..]).unwrap();
     let mapped = EvaluationKeys::map(&client.params, &file(&stream)).unwrap();
     assert_eq!((read.mapped_bytes(), mapped.memory_bytes()), (0, read.memory_bytes()));
-    let encapsulation = mapped.encapsulation(8, 1).unwrap().memory_bytes();
-    assert_eq!(mapped.mapped_bytes(), read.memory_bytes() - encapsulation);
+    // All but the small key to the ephemeral secret.
+    let there = 2 * client.params.n() * size_of::<u64>();
+    assert_eq!(mapped.mapped_bytes(), read.memory_bytes() - there);
+    let made = EncapsulationKeys::memory_bytes_of(&client.params, &encapsulation_request());
+    assert_eq!(read.bytes_of(&request()), read.memory_bytes());
+    assert_eq!(read.stored_encapsulation().unwrap().memory_bytes(), made);
     let bytes = |keys: &EvaluationKeys| {
         let mut bytes = Vec::new();
         keys.write_to(&mut bytes).unwrap();
@@ -139,6 +166,32 @@ fn mapped_keys_are_those_that_are_read() {
     let purposes: Vec<_> = mapped.iter().map(|(purpose, _)| purpose).collect();
     purposes.iter().for_each(|purpose| mapped.release_pages(*purpose));
     assert_eq!(bytes(&mapped), stream);
+}
+
+#[test]
+fn keys_back_belong_to_one_ephemeral_secret() {
+    let (mut client, stream) = written_keys();
+    let keys = EvaluationKeys::read_from(&client.params, &mut &stream[..]).unwrap();
+    let other = client
+        .secret
+        .encapsulation_keys(&encapsulation_request(), &mut client.rng)
+        .unwrap();
+    let foreign = other.back_to_bytes(&client.params, 4).unwrap();
+    let mut own = (**keys.stored_encapsulation().unwrap()).clone();
+    let refused = own.insert_bytes(&client.params, &foreign).err().unwrap();
+    assert!(refused.to_string().contains("another ephemeral secret"), "{refused}");
+    for stream in [[&stream[..], &foreign].concat(), foreign.clone()] {
+        let read = EvaluationKeys::read_from(&client.params, &mut &stream[..])
+            .err()
+            .unwrap();
+        let mapped = EvaluationKeys::map(&client.params, &file(&stream)).err().unwrap();
+        for refused in [read, mapped] {
+            assert!(refused.to_string().contains("another ephemeral secret"), "{refused}");
+        }
+    }
+    assert!(own.back_to_bytes(&client.params, 3).is_err());
+    let same = own.back_to_bytes(&client.params, 4).unwrap();
+    own.insert_bytes(&client.params, &same).unwrap();
 }
 
 #[test]
@@ -200,6 +253,7 @@ fn objects_of_other_parameters_are_refused() {
 struct Samples {
     params: Arc<Parameters>,
     bytes: Vec<Vec<u8>>,
+    encapsulation: EncapsulationKeys,
 }
 
 static SAMPLES: LazyLock<Samples> = LazyLock::new(|| {
@@ -211,7 +265,8 @@ static SAMPLES: LazyLock<Samples> = LazyLock::new(|| {
         .secret
         .evaluation_key(KeyPurpose::Rotate(1), 1, &mut client.rng)
         .unwrap();
-    let encapsulation = client.secret.encapsulation_keys(8, 1, &mut client.rng).unwrap();
+    let request = encapsulation_request();
+    let encapsulation = client.secret.encapsulation_keys(&request, &mut client.rng).unwrap();
     let bytes = vec![
         params.to_bytes(),
         client.secret.to_bytes().to_vec(),
@@ -219,8 +274,13 @@ static SAMPLES: LazyLock<Samples> = LazyLock::new(|| {
         key.to_bytes(&params, KeyPurpose::Rotate(1)),
         fresh.to_bytes(&params),
         encapsulation.to_bytes(&params),
+        encapsulation.back_to_bytes(&params, 4).unwrap(),
     ];
-    Samples { params, bytes }
+    Samples {
+        params,
+        bytes,
+        encapsulation,
+    }
 });
 
 /// Hands bytes to every reader; returns how many accept them.
@@ -232,6 +292,7 @@ fn read_all(params: &Arc<Parameters>, bytes: &[u8]) -> usize {
         KeySwitchKey::from_bytes(params, bytes).is_ok(),
         Ciphertext::from_bytes(params, bytes).is_ok(),
         EncapsulationKeys::from_bytes(params, bytes).is_ok(),
+        SAMPLES.encapsulation.clone().insert_bytes(params, bytes).is_ok(),
     ]
     .into_iter()
     .filter(|accepted| *accepted)
@@ -245,7 +306,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_frames_are_refused(which in 0usize..6, position: prop::sample::Index, flip in 1u8..) {
+    fn damaged_frames_are_refused(which in 0usize..7, position: prop::sample::Index, flip in 1u8..) {
         let mut bytes = SAMPLES.bytes[which].clone();
         prop_assert_eq!(read_all(&SAMPLES.params, &bytes), 1);
         let position = position.index(bytes.len());
@@ -256,7 +317,7 @@ proptest! {
     /// With a right checksum the payload readers themselves are what stands between the bytes and a panic.
     #[test]
     fn forged_payloads_never_panic(
-        which in 0usize..6,
+        which in 0usize..7,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         near_start: bool,
         cut in prop::option::of(any::<prop::sample::Index>()),

@@ -5,13 +5,13 @@
 use std::sync::Arc;
 
 use super::cost::{SwitchShape, TransformCounts};
-use super::mod_raise::mod_raise;
+use super::mod_raise::{mod_raise_traced, mod_raise_transformed, raised_encoding};
 use super::plan::{BootstrapPlan, Content, PlannedTransform, switch_shape};
 use super::profile::{StageTime, Stopwatch};
-use super::trace::{trace, trace_steps};
+use super::trace::trace_from;
 use crate::ckks::Ciphertext;
 use crate::ckks::encoding::Encoder;
-use crate::ckks::eval::{EncodedDiagonals, Evaluator, RawDiagonals};
+use crate::ckks::eval::{DiagonalEncoding, EncodedDiagonals, Evaluator, RawDiagonals};
 use crate::ckks::keys::{EncapsulationKeys, EvaluationKeys};
 use crate::ckks::linear::LinearTransform;
 use crate::ckks::params::Parameters;
@@ -29,7 +29,11 @@ impl Factor {
     /// Encodes a factor for inputs of this scale.
     fn new(evaluator: &Evaluator, encoder: &Encoder, planned: PlannedTransform, input_scale: f64) -> Result<Self> {
         let encoding = evaluator.diagonal_encoding(&planned.shape, planned.level, input_scale)?;
-        let diagonals = RawDiagonals::new(encoder, &planned.shape, &planned.values).encode(&encoding)?;
+        Self::encoded(encoder, planned, &encoding)
+    }
+
+    fn encoded(encoder: &Encoder, planned: PlannedTransform, encoding: &DiagonalEncoding) -> Result<Self> {
+        let diagonals = RawDiagonals::new(encoder, &planned.shape, &planned.values).encode(encoding)?;
         Ok(Self {
             shape: planned.shape,
             diagonals,
@@ -49,6 +53,9 @@ pub struct Bootstrapper {
     encapsulation: Arc<EncapsulationKeys>,
     switch: SwitchShape,
     slots_to_coeffs: Vec<Factor>,
+    /// The factor of coeffs_to_slots that is applied while raising, with how its diagonals are encoded.
+    raised: Option<(Factor, DiagonalEncoding)>,
+    /// The others.
     coeffs_to_slots: Vec<Factor>,
     /// Yields the real and the imaginary parts where they were reduced side by side.
     take_halves_apart: Option<Factor>,
@@ -71,10 +78,10 @@ impl Bootstrapper {
                 found: hex(Parameters::new(plan.literal().clone())?.fingerprint()),
             });
         }
-        let encapsulation = evaluator
-            .keys()
-            .encapsulation(plan.circuit().ephemeral_weight, plan.raised_level())?;
-        let encapsulation = Arc::clone(encapsulation);
+        let weight = plan.circuit().ephemeral_weight;
+        let request = plan.key_request()?.encapsulation;
+        let request = request.ok_or(Error::MissingEncapsulationKeys { hamming_weight: weight })?;
+        let encapsulation = Arc::clone(evaluator.keys().encapsulation(&request)?);
         let encoder = Encoder::new(&params);
         let factors = |planned: Vec<PlannedTransform>, mut scale: f64| -> Result<Vec<Factor>> {
             planned
@@ -88,7 +95,14 @@ impl Bootstrapper {
                 .collect()
         };
         let slots_to_coeffs = factors(plan.slots_to_coeffs()?, params.scale(plan.input_level()))?;
-        let coeffs_to_slots = factors(plan.coeffs_to_slots()?, plan.raised_scale(&params))?;
+        let (raised_level, mut scale) = (plan.raised_level(), plan.raised_scale(&params));
+        let mut raised = None;
+        if let Some(planned) = plan.raised_factor()? {
+            let encoding = raised_encoding(&params, raised_level, evaluator.plain_scale(raised_level, scale)?);
+            raised = Some((Factor::encoded(&encoder, planned, &encoding)?, encoding));
+            scale = params.scale(raised_level - 1);
+        }
+        let coeffs_to_slots = factors(plan.coeffs_to_slots()?, scale)?;
         let halves = plan.take_halves_apart()?.into_iter().collect();
         let take_halves_apart = factors(halves, params.scale(plan.output_level() + 1))?.pop();
         let mut monomial = vec![0; params.n()];
@@ -100,6 +114,7 @@ impl Bootstrapper {
             plan,
             encapsulation,
             slots_to_coeffs,
+            raised,
             coeffs_to_slots,
             take_halves_apart,
             unit_i,
@@ -130,8 +145,10 @@ impl Bootstrapper {
     /// Bytes of all encoded diagonals in memory.
     #[must_use]
     pub fn diagonal_bytes(&self) -> usize {
+        let raised = self.raised.iter().map(|(factor, _)| factor);
         let factors = self.coeffs_to_slots.iter().chain(&self.slots_to_coeffs);
-        factors
+        raised
+            .chain(factors)
             .chain(&self.take_halves_apart)
             .map(|factor| factor.diagonals.memory_bytes())
             .sum()
@@ -205,18 +222,24 @@ impl Bootstrapper {
 
     /// The real part, and with complex content the imaginary part, of a ciphertext at the input level.
     fn refresh(&self, input: Ciphertext, watch: &mut Stopwatch) -> Result<Vec<Ciphertext>> {
-        let coefficients = self.run(&self.slots_to_coeffs, input, "slots_to_coeffs", watch)?;
+        let coefficients = self.run((&self.slots_to_coeffs, 1), input, "slots_to_coeffs", watch)?;
         let raised = self.raise(&coefficients, watch)?;
         let parts = self.to_slots(raised, watch)?;
         self.reduce(parts, watch)
     }
 
-    /// One factor after the other.
-    fn run(&self, factors: &[Factor], input: Ciphertext, what: &str, watch: &mut Stopwatch) -> Result<Ciphertext> {
+    /// One factor after the other, numbered from `first_number` on.
+    fn run(
+        &self,
+        (factors, first_number): (&[Factor], usize),
+        input: Ciphertext,
+        what: &str,
+        watch: &mut Stopwatch,
+    ) -> Result<Ciphertext> {
         let mut value = input;
-        for (i, factor) in factors.iter().enumerate() {
+        for (number, factor) in (first_number..).zip(factors) {
             value = first(factor.apply(&self.evaluator, &value)?)?;
-            self.lap_factor(factor, format!("{what}, factor {}", i + 1), watch);
+            self.lap_factor(factor, format!("{what}, factor {number}"), watch);
         }
         Ok(value)
     }
@@ -227,30 +250,34 @@ impl Bootstrapper {
         watch.lap(what, factor.level, factor.shape.key_switches(), transforms);
     }
 
-    /// To the top of the chain, traced onto the message's subring, at the scale that the transforms expect.
+    /// To the top of the chain, traced onto the message's subring, at the scale that the transforms expect; and through the first
+    /// of them where that is part of raising.
     fn raise(&self, bottom: &Ciphertext, watch: &mut Stopwatch) -> Result<Ciphertext> {
-        let params = self.evaluator.params();
-        let level = self.plan.raised_level();
-        let raised = mod_raise(params, &self.encapsulation, bottom, level)?;
+        let (params, keys) = (self.evaluator.params(), &self.encapsulation);
+        let (level, log_traced) = (self.plan.raised_level(), self.plan.start().log_traced);
         let limbs = params.ring().limb_count(EncapsulationKeys::raised_basis(params, level));
-        watch.lap("mod_raise", 0, 2, 3 * limbs + level + 1);
-        let switches = trace_steps(bottom.slots(), params.max_slots()).len();
-        let mut traced = trace(&self.evaluator, raised)?;
-        traced.set_scale(self.plan.raised_scale(params));
-        traced.slots = self.plan.reduced_slots();
-        watch.lap(
-            "trace",
-            level,
-            switches,
-            switches * self.switch.switch_transforms(level),
-        );
-        Ok(traced)
+        if let Some((factor, encoding)) = &self.raised {
+            let transform = (&factor.shape, &factor.diagonals);
+            let raised = mod_raise_transformed(params, keys, bottom, log_traced, transform, encoding)?;
+            let rotations = factor.shape.diagonals().len() << log_traced;
+            watch.lap("mod_raise and factor 1", 0, 1 + rotations, 3 * limbs + level);
+            return Ok(raised);
+        }
+        let mut raised = mod_raise_traced(params, keys, bottom, level, log_traced)?;
+        watch.lap("mod_raise", 0, 1 + (1 << log_traced), 3 * limbs + level + 1);
+        let steps = self.plan.trace_steps().len();
+        raised = trace_from(&self.evaluator, raised, params.max_slots() >> log_traced)?;
+        raised.set_scale(self.plan.raised_scale(params));
+        raised.slots = self.plan.reduced_slots();
+        watch.lap("trace", level, steps, steps * self.switch.switch_transforms(level));
+        Ok(raised)
     }
 
     /// Coefficients to slots: one ciphertext, or two where real and imaginary parts need one each.
     fn to_slots(&self, raised: Ciphertext, watch: &mut Stopwatch) -> Result<Vec<Ciphertext>> {
         let evaluator = &self.evaluator;
-        let w = self.run(&self.coeffs_to_slots, raised, "coeffs_to_slots", watch)?;
+        let first_number = 1 + usize::from(self.raised.is_some());
+        let w = self.run((&self.coeffs_to_slots, first_number), raised, "coeffs_to_slots", watch)?;
         let conjugate = evaluator.conjugate(&w)?;
         let mut parts = vec![evaluator.add(&w, &conjugate)?];
         if self.plan.request().content == Content::Complex && !self.plan.is_packed() {
@@ -310,8 +337,10 @@ fn first(ciphertexts: Vec<Ciphertext>) -> Result<Ciphertext> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::ckks::boot::{BootstrapCircuit, BootstrapRequest};
+    use crate::ckks::boot::{BootstrapCircuit, BootstrapRequest, mod_raise, trace_steps};
     use crate::ckks::encoding::Complex64;
     use crate::ckks::keys::SecretKey;
     use crate::ckks::params::{SecretDistribution, Security};
@@ -341,7 +370,11 @@ mod tests {
             doublings: 3,
             log_reduction_prime: 49.3,
             takes_halves_apart: content == Content::Complex && slots < 256,
-            coeffs_to_slots: 2,
+            coeffs_to_slots: match slots {
+                256 => vec![5, 3],
+                4 => vec![1, 1],
+                _ => vec![2, slots.trailing_zeros() as usize - 2],
+            },
             slots_to_coeffs: 2,
             digits: None,
             secret: SecretDistribution::UniformTernary,
@@ -405,7 +438,11 @@ mod tests {
             assert!(noise.abs() < 2f64.powi(12), "{noise}");
         }
         assert!(multiples > 200, "a dense polynomial of multiples: {multiples}");
-        assert!(mod_raise(&params, keys, &ciphertext, plan.raised_level() + 1).is_err());
+        let refused = mod_raise(&params, keys, &ciphertext, plan.raised_level() + 1);
+        assert!(matches!(
+            refused,
+            Err(Error::KeyLevelTooLow { .. } | Error::LevelTooHigh { .. })
+        ));
     }
 
     #[test]
@@ -413,15 +450,26 @@ mod tests {
         let mut setup = setup(64, Content::Complex);
         let params = Arc::clone(setup.bootstrapper.evaluator.params());
         let level = setup.bootstrapper.plan.raised_level();
-        let ciphertext = setup.encrypt(&message(256), level, 2f64.powi(45));
-        let before = setup.coefficients(&ciphertext);
-        let mut sparse = ciphertext;
-        sparse.slots = 64;
-        let after = setup.coefficients(&trace(&setup.bootstrapper.evaluator, sparse).unwrap());
-        assert_eq!(super::super::trace_steps(64, params.max_slots()), [64, 128]);
-        for (i, (before, after)) in before.iter().zip(after).enumerate() {
-            let expected = if i % 4 == 0 { 4.0 * before } else { 0.0 };
-            assert!((after - expected).abs() < 2f64.powi(12), "{i}: {after} {expected}");
+        let ciphertext = setup.encrypt(&message(256), 0, params.scale(0));
+        let keys = &setup.bootstrapper.encapsulation;
+        let before = setup.coefficients(&mod_raise(&params, keys, &ciphertext, level).unwrap());
+        assert_eq!(trace_steps(64, params.max_slots()), [64, 128]);
+        // All steps while raising, or the farther one and then the nearer.
+        let start = setup.bootstrapper.plan.start().log_traced;
+        for log_traced in 0..=start {
+            let mut raised = mod_raise_traced(&params, keys, &ciphertext, level, log_traced).unwrap();
+            raised.slots = 64;
+            let evaluator = &setup.bootstrapper.evaluator;
+            let summed = params.max_slots() >> log_traced;
+            let Ok(traced) = trace_from(evaluator, raised, summed) else {
+                assert!(log_traced < start);
+                continue;
+            };
+            let after = setup.coefficients(&traced);
+            for (i, (before, after)) in before.iter().zip(after).enumerate() {
+                let expected = if i % 4 == 0 { 4.0 * before } else { 0.0 };
+                assert!((after - expected).abs() < 2f64.powi(14), "{i}: {after} {expected}");
+            }
         }
     }
 
@@ -440,7 +488,7 @@ mod tests {
             let input = setup.encrypt(&message(slots), level, params.scale(level));
             let bootstrapper = &setup.bootstrapper;
             let output = bootstrapper
-                .run(&bootstrapper.slots_to_coeffs, input, "", &mut Stopwatch::start())
+                .run((&bootstrapper.slots_to_coeffs, 1), input, "", &mut Stopwatch::start())
                 .unwrap();
             assert_eq!((output.level(), output.scale()), (0, params.scale(0)));
             let coefficients = setup.coefficients(&output);
@@ -453,32 +501,47 @@ mod tests {
         }
     }
 
+    /// Raising is deterministic: what is transformed on the way is what raising alone yields.
     #[test]
     fn coefficients_become_slots() {
-        for (slots, content) in [(256, Content::Real), (256, Content::Complex), (64, Content::Complex)] {
+        let mut starts = BTreeSet::new();
+        for (slots, content) in [
+            (256, Content::Real),
+            (256, Content::Complex),
+            (128, Content::Real),
+            (64, Content::Complex),
+            (4, Content::Complex),
+        ] {
             let mut setup = setup(slots, content);
             let plan = setup.bootstrapper.plan.clone();
             let params = Arc::clone(setup.bootstrapper.evaluator.params());
-            let mut values = message(slots);
-            if content == Content::Real {
-                values.iter_mut().for_each(|value| value.im = 0.0);
-            }
             let scale = plan.raised_scale(&params);
             let gap = params.max_slots() / slots;
-            let mut input = setup.encrypt(&values, plan.raised_level(), scale);
-            let coefficients = setup.coefficients(&input);
-            input.slots = plan.reduced_slots();
-            let parts = setup.bootstrapper.to_slots(input, &mut Stopwatch::start()).unwrap();
+            let input = setup.encrypt(&message(slots), 0, params.scale(0));
+            let bootstrapper = &setup.bootstrapper;
+            let alone = mod_raise(&params, &bootstrapper.encapsulation, &input, plan.raised_level()).unwrap();
+            let coefficients = setup.coefficients(&alone);
+            let mut watch = Stopwatch::start();
+            let raised = bootstrapper.raise(&input, &mut watch).unwrap();
+            let parts = bootstrapper.to_slots(raised, &mut watch).unwrap();
+            starts.insert((plan.start().log_traced, plan.start().transforms));
             let found: Vec<Vec<Complex64>> = parts.iter().map(|part| setup.decrypt(part)).collect();
             for (position, found) in found.concat().iter().enumerate() {
                 let at = coefficient_of(slots, gap, position % slots) + position / slots * params.n() / 2;
-                let expected = 2.0 * coefficients[at] / scale;
+                let expected = 2.0 * gap as f64 * coefficients[at] / scale;
                 assert!(
                     (found.re - expected).abs() < 1e-7,
-                    "{content:?} {position}: {found:?} {expected}"
+                    "{content:?} {slots} {position}: {found:?} {expected}"
                 );
             }
         }
+        // A whole trace or part of one, with a factor and without.
+        let transforming = starts.iter().filter(|(_, transforms)| *transforms);
+        assert!(
+            transforming.clone().any(|(log_traced, _)| *log_traced > 0),
+            "{starts:?}"
+        );
+        assert!(starts.len() > transforming.count(), "{starts:?}");
     }
 
     #[test]

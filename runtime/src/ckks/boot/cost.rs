@@ -13,7 +13,7 @@ const PRODUCT: f64 = 0.45;
 /// An automorphism of one limb.
 const AUTOMORPHISM: f64 = 0.5;
 /// What a further key may save, in key switches: less is not worth its memory.
-const KEY: f64 = 0.25;
+pub(super) const KEY: f64 = 0.25;
 
 /// Shape of the key switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,11 @@ impl SwitchShape {
     /// Special primes of the whole chain.
     pub(super) fn special_primes(&self) -> usize {
         self.special.last().copied().unwrap_or(0)
+    }
+
+    /// Limbs of a key's half.
+    pub(super) fn key_limbs(&self, level: usize) -> usize {
+        self.digits(level) * self.raised_limbs(level)
     }
 
     fn raised_limbs(&self, level: usize) -> usize {

@@ -91,6 +91,18 @@ impl DiagonalMatrix {
         product
     }
 
+    /// The same on vectors that repeat every `period` slots: such rotations are equal modulo the period.
+    fn wrapped(self, period: usize) -> Self {
+        let mut wrapped = Self {
+            slots: self.slots,
+            diagonals: BTreeMap::new(),
+        };
+        for (offset, values) in self.diagonals {
+            wrapped.add(offset % period, values.into_iter());
+        }
+        wrapped
+    }
+
     /// Multiplies row j by `factor(j)`.
     pub(super) fn scale_rows(&mut self, factor: impl Fn(usize) -> Complex64) {
         for values in self.diagonals.values_mut() {
@@ -98,6 +110,13 @@ impl DiagonalMatrix {
                 *value = *value * factor(j);
             }
         }
+    }
+
+    /// The transform without giant steps.
+    pub(super) fn into_babies(self) -> Result<(LinearTransform, BTreeMap<DiagonalIdx, Vec<Complex64>>)> {
+        let slots = self.slots;
+        let diagonals = self.diagonals.into_iter().map(|(d, values)| ((0, 0, d), values));
+        LinearTransform::from_diagonals(slots, 1, 1, &diagonals.collect(), slots, Vec::new())
     }
 
     /// The transform of least cost among the two-step splits with a power of two of baby steps and chained giant steps; of
@@ -151,21 +170,21 @@ impl DiagonalMatrix {
     }
 }
 
-/// Butterfly stages of each factor of coeffs_to_slots, the most first.
+/// Stages as evenly spread over factors as can be, the most first.
 pub(super) fn run_lengths(stages: usize, factors: usize) -> Vec<usize> {
     (0..factors)
         .map(|i| stages / factors + usize::from(i < stages % factors))
         .collect()
 }
 
-/// Consecutive runs of stages, the longest first.
-fn runs(stages: usize, factors: usize) -> Vec<Range<usize>> {
+/// Consecutive runs of stages of these lengths.
+fn runs(lengths: &[usize]) -> Vec<Range<usize>> {
     let mut start = 0;
     let to_range = |length| {
         start += length;
         start - length..start
     };
-    run_lengths(stages, factors).into_iter().map(to_range).collect()
+    lengths.iter().copied().map(to_range).collect()
 }
 
 /// How many factors a transform of `slots` slots can have at most.
@@ -173,35 +192,33 @@ pub(super) fn max_factors(slots: usize) -> usize {
     slots.trailing_zeros().max(1) as usize
 }
 
-/// Slots to coefficients-in-slots: the first factor holds the longest butterflies. `width` is `slots` or a multiple, every
-/// block of `slots` being mapped alike.
+/// Slots to coefficients-in-slots, with so many butterfly stages each: the first factor holds the longest butterflies. `width` is
+/// `slots` or a multiple, every block of `slots` being mapped alike; what is transformed repeats every `slots`.
 pub(super) fn coeffs_to_slots_factors(
     fft: &SpecialFft,
     slots: usize,
     width: usize,
-    factors: usize,
+    lengths: &[usize],
 ) -> Vec<DiagonalMatrix> {
     let stages = slots.trailing_zeros() as usize;
-    runs(stages, factors)
-        .into_iter()
-        .map(|run| {
-            run.fold(DiagonalMatrix::identity(width), |product, i| {
-                DiagonalMatrix::stage(fft, width, stages - 1 - i, true).after(&product)
-            })
+    let products = runs(lengths).into_iter().map(|run| {
+        run.fold(DiagonalMatrix::identity(width), |product, i| {
+            DiagonalMatrix::stage(fft, width, stages - 1 - i, true).after(&product)
         })
-        .collect()
+    });
+    let wrap = |(i, factor): (usize, DiagonalMatrix)| if i == 0 { factor.wrapped(slots) } else { factor };
+    products.enumerate().map(wrap).collect()
 }
 
-/// Coefficients-in-slots to slots: the reverse of [`coeffs_to_slots_factors`], split at the same places for equal numbers
-/// of factors, so that they share rotations.
+/// Coefficients-in-slots to slots: the reverse of [`coeffs_to_slots_factors`], which takes the stages in the reverse order.
 pub(super) fn slots_to_coeffs_factors(
     fft: &SpecialFft,
     slots: usize,
     width: usize,
-    factors: usize,
+    lengths: &[usize],
 ) -> Vec<DiagonalMatrix> {
     let stages = slots.trailing_zeros() as usize;
-    runs(stages, factors)
+    runs(lengths)
         .into_iter()
         .rev()
         .map(|run| {
@@ -255,9 +272,11 @@ mod tests {
                     };
                     let close =
                         |a: &[Complex64], b: &[Complex64]| a.iter().zip(b).all(|(a, b)| (*a - *b).abs() < 1e-10);
-                    let to_slots = slots_to_coeffs_factors(&fft, slots, width, factors);
+                    let mut lengths = run_lengths(log_slots, factors);
+                    let to_slots = slots_to_coeffs_factors(&fft, slots, width, &lengths);
                     assert!(close(&apply(to_slots, repeat(&bit_reversed(&w))), &repeat(&z)));
-                    let to_coeffs = coeffs_to_slots_factors(&fft, slots, width, factors);
+                    lengths.reverse();
+                    let to_coeffs = coeffs_to_slots_factors(&fft, slots, width, &lengths);
                     assert!(close(&apply(to_coeffs, repeat(&z)), &repeat(&bit_reversed(&w))));
                 }
             }
@@ -267,10 +286,13 @@ mod tests {
     #[test]
     fn a_factor_has_few_diagonals_and_a_cheap_split() {
         let fft = SpecialFft::new(1 << 12);
-        let factors = coeffs_to_slots_factors(&fft, 1 << 12, 1 << 12, 3);
+        let counts = |width: usize| -> Vec<usize> {
+            let factors = coeffs_to_slots_factors(&fft, 1 << 12, width, &[5, 3, 4]);
+            factors.iter().map(|factor| factor.diagonals.len()).collect()
+        };
         // The longest butterflies wrap around; otherwise 2^4 stages reach 15 places to either side.
-        let counts: Vec<_> = factors.iter().map(|factor| factor.diagonals.len()).collect();
-        assert_eq!(counts, [16, 31, 31]);
+        assert_eq!([1 << 12, 1 << 13].map(counts), [[32, 15, 31], [32, 15, 31]]);
+        let factors = coeffs_to_slots_factors(&fft, 1 << 12, 1 << 12, &[4, 4, 4]);
         for factor in factors {
             let (shape, values) = factor.into_transform(|shape| shape.key_switches() as f64).unwrap();
             assert_eq!(shape.diagonals().len(), values.len());

@@ -41,7 +41,6 @@ pub(super) fn check(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> R
     let stages = request.log_n as usize - 1;
     for (name, count, low, high) in [
         ("levels", request.levels, 0, MAX_PRIMES),
-        ("coeffs_to_slots", circuit.coeffs_to_slots, 1, stages),
         ("slots_to_coeffs", circuit.slots_to_coeffs, 1, stages),
         ("digits", circuit.digits.unwrap_or(1), 1, MAX_PRIMES),
         ("arcsine_degree", circuit.arcsine_degree, 1, MAX_ARCSINE_DEGREE),
@@ -52,6 +51,14 @@ pub(super) fn check(request: &BootstrapRequest, circuit: &BootstrapCircuit) -> R
         if !(low..=high).contains(&count) {
             return refuse(name, format!("{count}, expected {low} to {high}"));
         }
+    }
+    let wanted = request.slots.trailing_zeros() as usize;
+    let split = &circuit.coeffs_to_slots;
+    if split.len() > wanted
+        || split.contains(&0)
+        || split.iter().try_fold(0, |sum: usize, next| sum.checked_add(*next)) != Some(wanted)
+    {
+        return refuse("coeffs_to_slots", format!("{split:?}, expected {wanted} stages in all"));
     }
     check_ephemeral(request, circuit)
 }

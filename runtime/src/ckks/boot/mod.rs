@@ -1,7 +1,8 @@
 //! Bootstrapping: from a low level back up, with the values kept.
 //!
 //! Steps, in order: slots to coefficients, at the lowest levels; [`mod_raise()`] (through an ephemeral sparse secret),
-//! [`trace()`] for sparsely packed messages, coefficients to slots, [`EvalMod`]. So the reduction's noise is that of the
+//! [`trace()`] for sparsely packed messages, coefficients to slots, [`EvalMod`]. The trace and the first factor of
+//! coefficients to slots may be part of raising, where rotations are cheap. So the reduction's noise is that of the
 //! result, instead of being summed over all coefficients, and the first transform costs next to nothing.
 //! [`BootstrapPlan`] decides parameters and levels, [`Bootstrapper`] runs.
 
@@ -16,6 +17,8 @@ mod mod_raise;
 mod trace;
 
 mod cost;
+mod start;
+
 mod precision;
 mod profile;
 

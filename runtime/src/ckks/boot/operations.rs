@@ -5,17 +5,23 @@
 
 use super::cost::TransformCounts;
 use super::plan::{BootstrapPlan, Content, PlannedTransform};
-use super::trace::trace_steps;
 use crate::ckks::polynomial::{PolynomialPlan, Sum};
 use crate::error::Result;
 
 /// Operations of one kind. Levels are those they start at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// The two polynomials of a ciphertext are written over all primes up to a level.
+    /// A ciphertext at the bottom is raised: the two polynomials are written over all primes up to a level and some special ones, rotations
+    /// are summed, each a product of two permuted limbs with a key of one digit, and both sums divided.
     Raise {
         /// That level.
         level: usize,
+        /// Special primes.
+        special: usize,
+        /// Rotations, with that by no slots.
+        rotations: usize,
+        /// Generalised diagonals of a linear transform that the rotations are those of, or 0.
+        diagonals: usize,
     },
     /// A whole key switch: raised digits, products, both divisions.
     KeySwitch {
@@ -52,17 +58,21 @@ pub enum Operation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransformShapes {
     slots_to_coeffs: Vec<TransformCounts>,
+    /// Of the factor that is applied while raising.
+    raised: Option<TransformCounts>,
     coeffs_to_slots: Vec<TransformCounts>,
     merge: Option<TransformCounts>,
 }
 
 impl BootstrapPlan {
-    /// What decides the shapes of the linear transforms: slots, kind of message, numbers of factors.
+    /// What decides the shapes of the linear transforms: slots, kind of message, number and sizes of factors, whether the first is
+    /// applied while raising.
     #[must_use]
-    pub fn transform_key(&self) -> (usize, bool, usize, usize) {
+    pub fn transform_key(&self) -> (usize, bool, usize, Vec<usize>, bool) {
         let is_complex = self.request().content == Content::Complex;
-        let coeffs_to_slots = self.raised_level() - self.ladder()[0];
-        (self.request().slots, is_complex, self.input_level(), coeffs_to_slots)
+        let stages = self.stages_to_slots().to_vec();
+        let transforms = self.start().transforms;
+        (self.request().slots, is_complex, self.input_level(), stages, transforms)
     }
 
     /// The shapes of the linear transforms.
@@ -78,6 +88,7 @@ impl BootstrapPlan {
         };
         Ok(TransformShapes {
             slots_to_coeffs: counts(self.slots_to_coeffs()?),
+            raised: counts(self.raised_factor()?.into_iter().collect()).pop(),
             coeffs_to_slots: counts(self.coeffs_to_slots()?),
             merge: counts(self.take_halves_apart()?.into_iter().collect()).pop(),
         })
@@ -99,13 +110,20 @@ impl BootstrapPlan {
             each.map(|(i, counts)| transform(from - i, counts, 1)).collect()
         };
         let mut all = factors(&shapes.slots_to_coeffs, self.input_level());
-        // To the ephemeral secret at the bottom, and back at the top.
+        // To the ephemeral secret at the bottom, and back while raising.
         all.push(Operation::KeySwitch { level: 0 });
-        all.push(Operation::Raise { level: raised });
-        all.push(Operation::KeySwitch { level: raised });
-        let n_traces = trace_steps(self.request().slots, 1 << (self.request().log_n - 1)).len();
-        all.extend(vec![Operation::KeySwitch { level: raised }; n_traces]);
-        all.extend(factors(&shapes.coeffs_to_slots, raised));
+        let traced = 1 << self.start().log_traced;
+        all.push(Operation::Raise {
+            level: raised,
+            special: self.raising_special(),
+            rotations: traced * shapes.raised.map_or(1, |counts| counts.diagonals),
+            diagonals: shapes.raised.map_or(0, |counts| counts.diagonals),
+        });
+        all.extend(vec![Operation::KeySwitch { level: raised }; self.trace_steps().len()]);
+        all.extend(factors(
+            &shapes.coeffs_to_slots,
+            raised - usize::from(shapes.raised.is_some()),
+        ));
         all.push(Operation::KeySwitch { level: ladder[0] });
 
         let is_two_fold = self.request().content == Content::Complex && !self.is_packed();

@@ -10,17 +10,21 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::cost::{SwitchShape, TransformCounts};
-use super::embedding::{DiagonalMatrix, UNIT_I, coeffs_to_slots_factors, halves, max_factors, slots_to_coeffs_factors};
+use super::embedding::{
+    DiagonalMatrix, UNIT_I, coeffs_to_slots_factors, halves, max_factors, run_lengths, slots_to_coeffs_factors,
+};
 use super::eval_mod::EvalMod;
 use super::failure::failure_log2;
 use super::limits;
+use super::mod_raise::raised_steps;
 use super::precision::{Gains, Precision, StageNoise};
-use super::sketch::{Sketch, coeffs_to_slots_costs, reach, reduction, slots_to_coeffs_costs};
+use super::sketch::{Sketch, reach, reduction, slots_to_coeffs_costs};
+use super::start::{Raising, Start};
 use super::trace::trace_steps;
 use crate::ckks::encoding::{Complex64, SpecialFft};
-use crate::ckks::keys::KeyRequest;
+use crate::ckks::keys::{EncapsulationRequest, KeyRequest, RAISED_MARGIN};
 use crate::ckks::linear::{DiagonalIdx, LinearTransform};
-use crate::ckks::params::{Parameters, ParametersLiteral, SecretDistribution, Security};
+use crate::ckks::params::{Parameters, ParametersLiteral, SecretDistribution, Security, special_limbs_beyond};
 use crate::error::Result;
 
 /// What the slots hold.
@@ -67,8 +71,9 @@ pub struct BootstrapCircuit {
     pub log_reduction_prime: f64,
     /// Whether a level is set aside for taking real and imaginary parts apart after a reduction of both side by side.
     pub takes_halves_apart: bool,
-    /// Factors of the coefficients-to-slots transform, a level each.
-    pub coeffs_to_slots: usize,
+    /// Butterfly stages of each factor of the coefficients-to-slots transform, a level each: as many as the logarithm of the slots
+    /// in all.
+    pub coeffs_to_slots: Vec<usize>,
     /// Factors of the slots-to-coefficients transform, a level each.
     pub slots_to_coeffs: usize,
     /// Digits of the key switch; `None` for the fewest that are secure.
@@ -114,7 +119,9 @@ pub struct BootstrapPlan {
     eval_mod: EvalMod,
     precision: Precision,
     slots_to_coeffs: usize,
-    coeffs_to_slots: usize,
+    /// Stages of each factor.
+    coeffs_to_slots: Vec<usize>,
+    start: Start,
 }
 
 impl BootstrapPlan {
@@ -161,29 +168,49 @@ impl BootstrapPlan {
         literal: &ParametersLiteral,
     ) -> Result<Self> {
         let gains = Gains::new(eval_mod, circuit.ephemeral_weight, circuit.log_ratio.exp2());
-        let precision = |factors| sketch.precision(request, circuit, factors, eval_mod, &gains);
-        let mut factors =
-            [circuit.slots_to_coeffs, circuit.coeffs_to_slots].map(|count| count.min(max_factors(request.slots)));
+        let precision =
+            |to_coeffs, to_slots: &[usize]| sketch.precision(request, circuit, (to_coeffs, to_slots), eval_mod, &gains);
+        let shape = switch_shape(literal);
+        let raising = Raising {
+            request,
+            shape: &shape,
+            special: raising_special(literal),
+            bottom: sketch.ladder[0],
+        };
+        let mut slots_to_coeffs = circuit.slots_to_coeffs.min(max_factors(request.slots));
+        let mut coeffs_to_slots = circuit.coeffs_to_slots.clone();
         if request != chain {
             // As many as are cheapest and keep the wanted bits: each factor takes its part of what the scales must fall.
-            let shape = switch_shape(literal);
-            factors[0] =
-                cheapest(&slots_to_coeffs_costs(request, &shape, factors[0]), |_| Ok(true))?.unwrap_or(factors[0]);
-            let costs = coeffs_to_slots_costs(request, &shape, factors[1], sketch.ladder[0]);
-            let keeps = |count| Ok(precision([factors[0], count])?.bits[0] >= request.bits);
-            factors[1] = cheapest(&costs, keeps)?.unwrap_or(factors[1]);
+            let costs = slots_to_coeffs_costs(request, &shape, slots_to_coeffs)
+                .into_iter()
+                .enumerate();
+            let cheapest = costs.min_by(|(_, a), (_, b)| a.total_cmp(b));
+            slots_to_coeffs = cheapest.map_or(slots_to_coeffs, |(index, _)| index + 1);
+            let most = coeffs_to_slots.len().min(max_factors(request.slots));
+            let mut splits: Vec<(f64, Vec<usize>)> = (1..=most).map(|factors| raising.split(factors)).collect();
+            coeffs_to_slots = splits[most - 1].1.clone();
+            splits.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+            for (_, split) in splits {
+                if precision(slots_to_coeffs, &split)?.bits[0] >= request.bits {
+                    coeffs_to_slots = split;
+                    break;
+                }
+            }
         }
+        let raised = sketch.ladder[0] + coeffs_to_slots.len();
+        let (_, start) = raising.start(coeffs_to_slots[0], raised);
         Ok(Self {
             request: *request,
             circuit: circuit.clone(),
             chain: *chain,
-            precision: precision(factors)?,
+            precision: precision(slots_to_coeffs, &coeffs_to_slots)?,
             sketch: sketch.clone(),
             literal: literal.clone(),
             reach: reach(request, circuit),
             eval_mod: eval_mod.clone(),
-            slots_to_coeffs: factors[0],
-            coeffs_to_slots: factors[1],
+            slots_to_coeffs,
+            coeffs_to_slots,
+            start,
         })
     }
 
@@ -220,7 +247,7 @@ impl BootstrapPlan {
     /// The level ciphertexts are raised to: the highest, unless so few slots are transformed in fewer factors.
     #[must_use]
     pub fn raised_level(&self) -> usize {
-        self.ladder()[0] + self.coeffs_to_slots
+        self.ladder()[0] + self.coeffs_to_slots.len()
     }
 
     /// The level of the result.
@@ -310,17 +337,22 @@ impl BootstrapPlan {
             })
         };
         let top = self.ladder()[0];
+        let mut encapsulation = EncapsulationRequest::new(self.circuit.ephemeral_weight, self.raised_level());
+        let babies = match self.raised_factor()? {
+            Some(factor) => factor.shape.diagonals().iter().map(|idx| idx.baby).collect(),
+            None => vec![0],
+        };
+        for step in raised_steps(self.max_slots(), self.start.log_traced, &babies) {
+            encapsulation.add_rotation(step, self.raised_level());
+        }
         Ok(vec![
             ("eval_mod", request_for(&|keys| keys.add_relin(top))),
             ("conjugation", request_for(&|keys| keys.add_conjugation(top))),
-            (
-                "encapsulation",
-                request_for(&|keys| keys.add_encapsulation(self.circuit.ephemeral_weight, self.raised_level())),
-            ),
+            ("mod_raise", request_for(&|keys| keys.add_encapsulation(&encapsulation))),
             (
                 "trace",
                 request_for(&|keys| {
-                    for step in trace_steps(self.request.slots, 1 << (self.request.log_n - 1)) {
+                    for step in self.trace_steps() {
                         keys.add_rotation(step, self.raised_level());
                     }
                 }),
@@ -331,25 +363,79 @@ impl BootstrapPlan {
         ])
     }
 
-    /// The factors of coefficients-to-slots, in order. The result is twice the real part of what they yield.
-    pub(super) fn coeffs_to_slots(&self) -> Result<Vec<PlannedTransform>> {
+    /// Slots of the ring.
+    fn max_slots(&self) -> usize {
+        1 << (self.request.log_n - 1)
+    }
+
+    /// Butterfly stages of each factor of coefficients-to-slots.
+    pub(super) fn stages_to_slots(&self) -> &[usize] {
+        &self.coeffs_to_slots
+    }
+
+    /// Those of the factors after raising.
+    pub(crate) fn ordinary_stages(&self) -> &[usize] {
+        &self.coeffs_to_slots[usize::from(self.start.transforms)..]
+    }
+
+    /// Special primes of keys from the ephemeral secret.
+    pub(super) fn raising_special(&self) -> usize {
+        raising_special(&self.literal)
+    }
+
+    /// What is done while raising.
+    pub(super) fn start(&self) -> Start {
+        self.start
+    }
+
+    /// The steps of the trace that follow raising.
+    pub(super) fn trace_steps(&self) -> Vec<usize> {
+        trace_steps(self.request.slots, self.max_slots() >> self.start.log_traced)
+    }
+
+    /// All factors of coefficients-to-slots. The result is twice the real part of what they yield.
+    fn all_coeffs_to_slots(&self) -> Vec<DiagonalMatrix> {
         let (slots, width) = (self.request.slots, self.reduced_slots());
         let fft = SpecialFft::new(slots);
-        let mut factors = coeffs_to_slots_factors(&fft, slots, width, self.coeffs_to_slots);
+        let mut factors = coeffs_to_slots_factors(&fft, slots, width, &self.coeffs_to_slots);
         if self.is_packed()
             && let Some(last) = factors.last_mut()
         {
             // Twice the real part of -i w is twice the imaginary part of w.
             last.scale_rows(halves(width, UNIT_I[1]));
         }
-        self.planned(factors, self.raised_level())
+        factors
+    }
+
+    /// The first factor of coefficients-to-slots, where it is applied while raising.
+    pub(super) fn raised_factor(&self) -> Result<Option<PlannedTransform>> {
+        let first = self.all_coeffs_to_slots().into_iter().next();
+        let first = first.filter(|_| self.start.transforms).map(DiagonalMatrix::into_babies);
+        let planned = first.transpose()?.map(|(shape, values)| PlannedTransform {
+            shape,
+            values,
+            level: self.raised_level(),
+        });
+        Ok(planned)
+    }
+
+    /// The factors of coefficients-to-slots after raising, in order.
+    pub(super) fn coeffs_to_slots(&self) -> Result<Vec<PlannedTransform>> {
+        let done = usize::from(self.start.transforms);
+        let factors = self.all_coeffs_to_slots().split_off(done);
+        self.planned(factors, self.raised_level() - done)
     }
 
     /// The factors of slots-to-coefficients, in order.
     pub(super) fn slots_to_coeffs(&self) -> Result<Vec<PlannedTransform>> {
         let slots = self.request.slots;
         let fft = SpecialFft::new(slots);
-        let factors = slots_to_coeffs_factors(&fft, slots, slots, self.slots_to_coeffs);
+        let factors = slots_to_coeffs_factors(
+            &fft,
+            slots,
+            slots,
+            &run_lengths(slots.trailing_zeros() as usize, self.slots_to_coeffs),
+        );
         self.planned(factors, self.input_level())
     }
 
@@ -401,22 +487,17 @@ impl BootstrapPlan {
     }
 }
 
-/// The count (from one up) of least cost among those that will do.
-fn cheapest(costs: &[f64], will_do: impl Fn(usize) -> Result<bool>) -> Result<Option<usize>> {
-    let mut order: Vec<usize> = (0..costs.len()).collect();
-    order.sort_by(|a, b| costs[*a].total_cmp(&costs[*b]));
-    for index in order {
-        if will_do(index + 1)? {
-            return Ok(Some(index + 1));
-        }
-    }
-    Ok(None)
-}
-
 /// The key switch of a chain.
 pub(super) fn switch_shape(literal: &ParametersLiteral) -> SwitchShape {
     SwitchShape {
         digit_primes: literal.q.len().div_ceil(literal.dnum),
         special: literal.special_limbs(),
     }
+}
+
+/// Special primes of keys from the ephemeral secret.
+fn raising_special(literal: &ParametersLiteral) -> usize {
+    let log2 = |prime: &u64| (*prime as f64).log2();
+    let special: Vec<f64> = literal.p.iter().map(log2).collect();
+    special_limbs_beyond(&special, log2(&literal.q[0]) + RAISED_MARGIN)
 }

@@ -6,12 +6,14 @@
 //! going to the first in order.
 
 use super::cost::SwitchShape;
+use super::embedding::run_lengths;
 use super::eval_mod::EvalMod;
 use super::limits;
 use super::plan::{BootstrapCircuit, BootstrapPlan, BootstrapRequest, Content};
 use super::precision::Gains;
 use super::sine::sine_error;
-use super::sketch::{MAX_LOG_PRIME, Sketch, coeffs_to_slots_costs, reduction, slots_to_coeffs_costs};
+use super::sketch::{MAX_LOG_PRIME, Sketch, reduction, slots_to_coeffs_costs};
+use super::start::Raising;
 use crate::ckks::params::SecretDistribution;
 use crate::error::{Error, Result};
 
@@ -47,7 +49,7 @@ impl BootstrapPlan {
                 doublings,
                 log_reduction_prime: MAX_LOG_PRIME,
                 takes_halves_apart: can_pack,
-                coeffs_to_slots: 1,
+                coeffs_to_slots: run_lengths(stages, 1),
                 slots_to_coeffs: 1,
                 digits: None,
                 secret: SecretDistribution::UniformTernary,
@@ -64,9 +66,14 @@ impl BootstrapPlan {
                 for (to_coeffs, to_slots) in counts.clone().flat_map(|a| counts.clone().map(move |b| (a, b))) {
                     circuit.secret = secret;
                     circuit.slots_to_coeffs = to_coeffs;
-                    circuit.coeffs_to_slots = to_slots;
-                    // No chain costs less than that of the least primes.
+                    circuit.coeffs_to_slots = run_lengths(stages, to_slots);
+                    // No chain costs less than that of the least primes, whose sizes hardly depend on the split.
                     circuit.log_reduction_prime = LEAST_REDUCTION_PRIME;
+                    let sketch = Sketch::new(request, &circuit, &eval_mod);
+                    let Some((_, shape)) = cheapest_shape(&sketch, request, &circuit, &eval_mod) else {
+                        continue;
+                    };
+                    circuit.coeffs_to_slots = raising(&sketch, request, &shape).split(to_slots).1;
                     let least =
                         cheapest_shape(&Sketch::new(request, &circuit, &eval_mod), request, &circuit, &eval_mod);
                     if least
@@ -131,7 +138,7 @@ fn smallest_primes(
     eval_mod: &EvalMod,
     gains: &Gains,
 ) -> Result<(Option<(Sketch, f64)>, f64)> {
-    let factors = [circuit.slots_to_coeffs, circuit.coeffs_to_slots];
+    let factors = (circuit.slots_to_coeffs, &circuit.coeffs_to_slots[..]);
     let circuit_at = |step: usize| BootstrapCircuit {
         log_reduction_prime: MAX_LOG_PRIME - (REDUCTION_PRIME_STEPS - step) as f64,
         ..circuit.clone()
@@ -211,13 +218,25 @@ fn cost(
     shape: &SwitchShape,
 ) -> f64 {
     let back = slots_to_coeffs_costs(request, shape, circuit.slots_to_coeffs);
-    let forth = coeffs_to_slots_costs(request, shape, circuit.coeffs_to_slots, sketch.ladder[0]);
-    let transforms = back.last().into_iter().chain(forth.last());
+    let forth = raising(sketch, request, shape).cost(&circuit.coeffs_to_slots);
     let reductions = match request.content {
         Content::Complex if !circuit.takes_halves_apart => 2.0,
         _ => 1.0,
     };
-    transforms.sum::<f64>() + shape.switch(sketch.ladder[0]) + reductions * shape.reduction(eval_mod, &sketch.ladder)
+    back.last().copied().unwrap_or(0.0)
+        + forth
+        + shape.switch(sketch.ladder[0])
+        + reductions * shape.reduction(eval_mod, &sketch.ladder)
+}
+
+/// What the start of coeffs_to_slots depends on.
+fn raising<'a>(sketch: &Sketch, request: &'a BootstrapRequest, shape: &'a SwitchShape) -> Raising<'a> {
+    Raising {
+        request,
+        shape,
+        special: sketch.raising_special(shape),
+        bottom: sketch.ladder[0],
+    }
 }
 
 /// Message ratio, arcsine degree, double angles.

@@ -9,8 +9,10 @@ use super::failure::least_reach;
 use super::plan::{BootstrapCircuit, BootstrapRequest, Content};
 use super::precision::{FactorNoise, Gains, NoiseInputs, Precision, precision};
 use super::sine::sine_error;
+use crate::ckks::keys::RAISED_MARGIN;
 use crate::ckks::params::{
     ChainRequest, KEY_SWITCH_MARGIN_BITS, ParametersLiteral, Security, UpperLevel, max_log_qp, special_limbs,
+    special_limbs_beyond,
 };
 use crate::error::{Error, Result};
 
@@ -103,7 +105,7 @@ impl Sketch {
 
         // coeffs_to_slots: the scale goes evenly from that of the raised ciphertext to that of the reduction.
         let raised = raised_scale(request, circuit, eval_mod);
-        let factors = run_lengths(request.slots.trailing_zeros() as usize, circuit.coeffs_to_slots);
+        let factors = &circuit.coeffs_to_slots;
         let count = factors.len() as f64;
         for (i, stages) in factors.iter().rev().enumerate() {
             let between = |part: f64| log_scales[0] + (raised - log_scales[0]) * part / count;
@@ -132,11 +134,10 @@ impl Sketch {
         &self,
         request: &BootstrapRequest,
         circuit: &BootstrapCircuit,
-        factors: [usize; 2],
+        (to_coeffs, to_slots): (usize, &[usize]),
         eval_mod: &EvalMod,
         gains: &Gains,
     ) -> Result<Precision> {
-        let [to_coeffs, to_slots] = factors;
         let stages = request.slots.trailing_zeros() as usize;
         let slots_to_coeffs: Vec<FactorNoise> = run_lengths(stages, to_coeffs)
             .into_iter()
@@ -153,11 +154,11 @@ impl Sketch {
             _ if level >= first => self.upper[level - first].log_scale,
             _ => request.log_scale,
         };
-        let mut level = self.ladder[0] + to_slots;
+        let mut level = self.ladder[0] + to_slots.len();
         let mut above = raised_scale(request, circuit, eval_mod);
-        let coeffs_to_slots: Vec<FactorNoise> = run_lengths(stages, to_slots)
-            .into_iter()
-            .map(|stages| {
+        let coeffs_to_slots: Vec<FactorNoise> = to_slots
+            .iter()
+            .map(|&stages| {
                 let log_scale = scale_at(level - 1);
                 let log_plain = log_scale + self.log_primes[level] - above;
                 (above, level) = (log_scale, level - 1);
@@ -202,6 +203,13 @@ impl Sketch {
             },
             gains,
         ))
+    }
+
+    /// Special primes of keys from the ephemeral secret, with those of a shape.
+    pub(super) fn raising_special(&self, shape: &SwitchShape) -> usize {
+        let count = shape.special_primes();
+        let log_each = log_special(self.widest_digit(shape.digit_primes), count) / count as f64;
+        special_limbs_beyond(&vec![log_each; count], self.log_primes[0] + RAISED_MARGIN)
     }
 
     fn widest_digit(&self, width: usize) -> f64 {
@@ -303,23 +311,6 @@ fn log_special(widest: f64, special: usize) -> f64 {
 fn raised_scale(request: &BootstrapRequest, circuit: &BootstrapCircuit, eval_mod: &EvalMod) -> f64 {
     let log_gap = f64::from(request.log_n - 1 - request.slots.trailing_zeros());
     1.0 + log_gap + request.log_scale + circuit.log_ratio + eval_mod.width().log2()
-}
-
-/// Costs of the numbers of factors from 1 to `most`, of coeffs_to_slots with its last factor at the level above `bottom` and
-/// the trace before it.
-pub(super) fn coeffs_to_slots_costs(
-    request: &BootstrapRequest,
-    shape: &SwitchShape,
-    most: usize,
-    bottom: usize,
-) -> Vec<f64> {
-    let stages = request.slots.trailing_zeros() as usize;
-    let log_gap = request.log_n as usize - 1 - stages;
-    let cost = |factors: usize| {
-        let top = bottom + factors;
-        factors_cost(&run_lengths(stages, factors), 0, shape, top) + log_gap as f64 * shape.switch(top)
-    };
-    (1..=most.min(stages)).map(cost).collect()
 }
 
 /// Costs of the numbers of factors from 1 to `most`, of slots_to_coeffs with its last factor at level 1.

@@ -19,9 +19,17 @@ pub fn trace_steps(slots: usize, max_slots: usize) -> Vec<usize> {
 ///
 /// # Errors
 /// As [`Evaluator::rotate`].
-pub fn trace(evaluator: &Evaluator, mut ciphertext: Ciphertext) -> Result<Ciphertext> {
+pub fn trace(evaluator: &Evaluator, ciphertext: Ciphertext) -> Result<Ciphertext> {
+    trace_from(evaluator, ciphertext, evaluator.params().max_slots())
+}
+
+/// The rest of the trace of a sum of all rotations by multiples of `summed`.
+///
+/// # Errors
+/// As [`Evaluator::rotate`].
+pub(super) fn trace_from(evaluator: &Evaluator, mut ciphertext: Ciphertext, summed: usize) -> Result<Ciphertext> {
     let slots = ciphertext.slots;
-    let steps = trace_steps(slots, evaluator.params().max_slots());
+    let steps = trace_steps(slots, summed);
     ciphertext.slots = evaluator.params().max_slots();
     let mut sum = evaluator.fold(ciphertext, &steps)?;
     sum.slots = slots;

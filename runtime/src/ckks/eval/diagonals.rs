@@ -94,10 +94,12 @@ impl EncodedDiagonals {
     pub fn memory_bytes(&self) -> usize {
         self.diagonals.values().map(Plaintext::memory_bytes).sum()
     }
-}
 
-impl DiagonalSource for EncodedDiagonals {
-    fn diagonal(&self, idx: DiagonalIdx, encoding: &DiagonalEncoding) -> Result<Cow<'_, Plaintext>> {
+    /// The diagonal at a place.
+    ///
+    /// # Errors
+    /// As [`DiagonalSource::diagonal`].
+    pub(crate) fn borrowed(&self, idx: DiagonalIdx, encoding: &DiagonalEncoding) -> Result<&Plaintext> {
         let diagonal = self.diagonals.get(&idx).ok_or_else(|| missing(idx))?;
         let basis = diagonal.poly.basis();
         let covers = basis.q_limbs >= encoding.basis.q_limbs && basis.p_limbs >= encoding.basis.p_limbs;
@@ -108,7 +110,13 @@ impl DiagonalSource for EncodedDiagonals {
             );
             return Err(Error::InvalidLinearTransform { reason });
         }
-        Ok(Cow::Borrowed(diagonal))
+        Ok(diagonal)
+    }
+}
+
+impl DiagonalSource for EncodedDiagonals {
+    fn diagonal(&self, idx: DiagonalIdx, encoding: &DiagonalEncoding) -> Result<Cow<'_, Plaintext>> {
+        self.borrowed(idx, encoding).map(Cow::Borrowed)
     }
 }
 

@@ -26,12 +26,50 @@ pub struct KeyRequest {
 }
 
 /// An ephemeral sparse secret; see [`crate::ckks::boot`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncapsulationRequest {
     /// Its Hamming weight.
     pub hamming_weight: usize,
     /// The highest level that ciphertexts are raised to.
     pub level: usize,
+    /// Raised level by rotation step (slots to the left), where ciphertexts are rotated as they are raised.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rotations: BTreeMap<usize, usize>,
+}
+
+impl EncapsulationRequest {
+    /// Without rotations.
+    #[must_use]
+    pub fn new(hamming_weight: usize, level: usize) -> Self {
+        Self {
+            hamming_weight,
+            level,
+            rotations: BTreeMap::new(),
+        }
+    }
+
+    /// Steps and levels of the keys back, by rising step: first that without a rotation.
+    pub fn keys(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let rotations = self.rotations.iter().map(|(step, level)| (*step, *level));
+        std::iter::once((0, self.level)).chain(rotations)
+    }
+
+    /// Raises the key of a rotation to at least `level`. Step 0 needs none.
+    pub fn add_rotation(&mut self, step: usize, level: usize) {
+        if step != 0 {
+            let stored = self.rotations.entry(step).or_insert(level);
+            *stored = level.max(*stored);
+        }
+    }
+
+    /// Asks for everything that `other` asks for as well, with the lower of both weights.
+    pub fn merge(&mut self, other: &Self) {
+        self.hamming_weight = self.hamming_weight.min(other.hamming_weight);
+        self.level = self.level.max(other.level);
+        for (step, level) in &other.rotations {
+            self.add_rotation(*step, *level);
+        }
+    }
 }
 
 impl KeyRequest {
@@ -53,16 +91,9 @@ impl KeyRequest {
         }
     }
 
-    /// Asks for encapsulation with a secret of this Hamming weight, up to at least `level`. A set of keys has one ephemeral
-    /// secret, of the lowest weight asked for.
-    pub fn add_encapsulation(&mut self, hamming_weight: usize, level: usize) {
-        let present = self
-            .encapsulation
-            .unwrap_or(EncapsulationRequest { hamming_weight, level });
-        self.encapsulation = Some(EncapsulationRequest {
-            hamming_weight: present.hamming_weight.min(hamming_weight),
-            level: present.level.max(level),
-        });
+    /// Asks for encapsulation. A set of keys has one ephemeral secret, of the lowest weight asked for.
+    pub fn add_encapsulation(&mut self, request: &EncapsulationRequest) {
+        self.encapsulation.get_or_insert_with(|| request.clone()).merge(request);
     }
 
     /// Asks for everything that `other` asks for as well.
@@ -72,8 +103,8 @@ impl KeyRequest {
         for (step, level) in &other.rotations {
             self.add_rotation(*step, *level);
         }
-        if let Some(EncapsulationRequest { hamming_weight, level }) = other.encapsulation {
-            self.add_encapsulation(hamming_weight, level);
+        if let Some(request) = &other.encapsulation {
+            self.add_encapsulation(request);
         }
     }
 
@@ -147,8 +178,8 @@ impl SecretKey {
         for (purpose, key) in made? {
             keys.insert(purpose, key);
         }
-        if let Some(request) = request.encapsulation {
-            keys.insert_encapsulation(self.encapsulation_keys(request.hamming_weight, request.level, rng)?);
+        if let Some(request) = &request.encapsulation {
+            keys.insert_encapsulation(self.encapsulation_keys(request, rng)?);
         }
         Ok(keys)
     }
@@ -200,7 +231,10 @@ impl EvaluationKeys {
             hasher.update(&key.seed);
         }
         if let Some(keys) = &self.encapsulation {
-            hasher.update(&keys.seed);
+            hasher.update(keys.identity());
+            for key in keys.to_dense.values() {
+                hasher.update(&key.seed);
+            }
         }
         *hasher.finalize().as_bytes()
     }
@@ -215,18 +249,21 @@ impl EvaluationKeys {
     /// Bytes that the masks of all keys take more if they are kept.
     #[must_use]
     pub fn mask_bytes(&self) -> usize {
-        self.keys.values().map(|key| key.mask_bytes()).sum()
+        let encapsulation = self.encapsulation.as_ref().map_or(0, |keys| keys.mask_bytes());
+        self.keys.values().map(|key| key.mask_bytes()).sum::<usize>() + encapsulation
     }
 
     /// Keeps the masks of all keys: see [`KeySwitchKey::keep_masks`].
     pub fn keep_masks(&self) {
         self.keys.values().for_each(|key| key.keep_masks());
+        self.encapsulation.iter().for_each(|keys| keys.keep_masks());
     }
 
     /// Those of them that are the bytes of a file: see [`KeySwitchKey::mapped_bytes`].
     #[must_use]
     pub fn mapped_bytes(&self) -> usize {
-        self.keys.values().map(|key| key.mapped_bytes()).sum()
+        let encapsulation = self.encapsulation.as_ref().map_or(0, |keys| keys.mapped_bytes());
+        self.keys.values().map(|key| key.mapped_bytes()).sum::<usize>() + encapsulation
     }
 
     /// Returns the memory of a key that is mapped from a file to the system until the key is used again.
@@ -241,18 +278,20 @@ impl EvaluationKeys {
     pub fn bytes_of(&self, request: &KeyRequest) -> usize {
         let purposes = request.keys().into_iter();
         let keys = purposes.filter_map(|(purpose, _)| self.keys.get(&purpose));
-        let encapsulation = self.encapsulation.as_ref().filter(|_| request.encapsulation.is_some());
-        keys.map(|key| key.memory_bytes()).sum::<usize>() + encapsulation.map_or(0, |keys| keys.memory_bytes())
+        let encapsulation = self.encapsulation.as_ref().zip(request.encapsulation.as_ref());
+        keys.map(|key| key.memory_bytes()).sum::<usize>()
+            + encapsulation.map_or(0, |(keys, request)| keys.bytes_of(request))
     }
 
-    /// Adds the keys to an ephemeral secret and back; ones up to a higher level stay.
+    /// Adds the keys to an ephemeral secret and back, in place of others.
     pub fn insert_encapsulation(&mut self, keys: EncapsulationKeys) {
-        if self
-            .encapsulation
-            .as_ref()
-            .is_none_or(|present| present.level() < keys.level())
-        {
-            self.encapsulation = Some(Arc::new(keys));
+        self.encapsulation = Some(Arc::new(keys));
+    }
+
+    /// Adds a key from an ephemeral secret back, whose key there is at hand.
+    pub(crate) fn insert_back(&mut self, step: usize, key: KeySwitchKey) {
+        if let Some(keys) = &mut self.encapsulation {
+            Arc::make_mut(keys).insert(step, key);
         }
     }
 
@@ -262,20 +301,16 @@ impl EvaluationKeys {
         self.encapsulation.as_ref()
     }
 
-    /// The keys to an ephemeral secret of at most this Hamming weight and back, usable up to `level`.
+    /// The keys that serve a request for an ephemeral secret.
     ///
     /// # Errors
-    /// [`Error::MissingEncapsulationKeys`], [`Error::KeyLevelTooLow`].
-    pub fn encapsulation(&self, hamming_weight: usize, level: usize) -> Result<&Arc<EncapsulationKeys>> {
-        match &self.encapsulation {
-            Some(keys) if keys.hamming_weight() <= hamming_weight && keys.level() >= level => Ok(keys),
-            Some(keys) if keys.hamming_weight() <= hamming_weight => Err(Error::KeyLevelTooLow {
-                what: "encapsulation".into(),
-                stored: keys.level(),
-                level,
-            }),
-            _ => Err(Error::MissingEncapsulationKeys { hamming_weight }),
-        }
+    /// [`Error::MissingEncapsulationKeys`], otherwise as [`EncapsulationKeys::check`].
+    pub fn encapsulation(&self, request: &EncapsulationRequest) -> Result<&Arc<EncapsulationKeys>> {
+        let hamming_weight = request.hamming_weight;
+        let keys = self.encapsulation.as_ref();
+        let keys = keys.ok_or(Error::MissingEncapsulationKeys { hamming_weight })?;
+        keys.check(request)?;
+        Ok(keys)
     }
 
     /// The key for a purpose, usable at `level`.

@@ -14,4 +14,4 @@ pub use flood::flooding_bits;
 pub use secret::SecretKey;
 pub use switch::KeySwitchKey;
 
-pub(crate) use encapsulation::log_special;
+pub(crate) use encapsulation::{Ephemeral, RAISED_MARGIN, log_special};

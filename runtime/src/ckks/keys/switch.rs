@@ -179,7 +179,7 @@ impl KeySwitchKey {
 }
 
 /// The a_d of a key of this seed. Each digit has a seed of its own.
-fn digit_mask(seed: &[u8; 32], digit: usize) -> SeededPoly {
+pub(super) fn digit_mask(seed: &[u8; 32], digit: usize) -> SeededPoly {
     SeededPoly::new(blake3::keyed_hash(seed, &(digit as u64).to_le_bytes()).into())
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn special_limbs(log_q: &[f64], digit_primes: usize, log_p: &[f64]) -
 }
 
 /// How many primes, from the front and given by their log2, have a product of 2^`log2`; all if that is too much.
-pub(super) fn special_limbs_beyond(log_p: &[f64], log2: f64) -> usize {
+pub(crate) fn special_limbs_beyond(log_p: &[f64], log2: f64) -> usize {
     let suffices = |count: &usize| log_p[..*count].iter().sum::<f64>() >= log2;
     (1..log_p.len()).find(suffices).unwrap_or(log_p.len())
 }

@@ -23,7 +23,7 @@ use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
 
 /// Version of all wire formats.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Bytes before the payload.
 pub const HEADER_BYTES: usize = 40;
 /// Bytes after the payload.
@@ -48,19 +48,22 @@ pub enum Kind {
     EvaluationKey = 4,
     /// A ciphertext.
     Ciphertext = 5,
-    /// The keys to an ephemeral sparse secret and back.
+    /// The key to an ephemeral sparse secret.
     EncapsulationKeys = 6,
+    /// A key from an ephemeral sparse secret back.
+    RaisingKey = 7,
 }
 
 impl Kind {
     /// Every kind, by rising number.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Parameters,
         Self::SecretKey,
         Self::PublicKey,
         Self::EvaluationKey,
         Self::Ciphertext,
         Self::EncapsulationKeys,
+        Self::RaisingKey,
     ];
 
     /// The kind in words, for messages.
@@ -72,7 +75,8 @@ impl Kind {
             Self::PublicKey => "public key",
             Self::EvaluationKey => "evaluation key",
             Self::Ciphertext => "ciphertext",
-            Self::EncapsulationKeys => "encapsulation keys",
+            Self::EncapsulationKeys => "encapsulation key",
+            Self::RaisingKey => "raising key",
         }
     }
 }

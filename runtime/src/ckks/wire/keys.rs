@@ -4,7 +4,7 @@
 //! Public key payload: seed of the mask, body.
 //! Evaluation key payload: purpose u8 (0 relinearise, 1 conjugate, 2 rotate), rotation u32, level u16, seed of the masks, zeros
 //! up to byte 88, bodies as words, 32 zeros: the frame is a multiple of 64 bytes, and bodies start at one. A set of
-//! evaluation keys is a sequence of such frames, encapsulation keys last, so that it is made, written and read one at a time.
+//! evaluation keys is a sequence of such frames, encapsulation keys (`encapsulation.rs`) last, so that it is made, written and read one at a time.
 //!
 //! Words of eight bytes take a third more room than residues packed at the length of their primes. In return a server uses keys
 //! where they lie in the file (`mapped.rs`): nothing is unpacked or copied, all processes share them, and the system takes
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::encapsulation::max_encapsulation_bytes;
+use super::encapsulation::{max_encapsulation_bytes, read_back};
 use super::frame::{Frame, Kind, Reader};
 use super::poly::{read_poly, read_words, words_bytes, write_poly, write_words};
 use crate::ckks::keys::{
@@ -97,11 +97,10 @@ impl SecretKey {
             written += bytes.len() as u64;
             done(purpose, written);
         }
-        if let Some(request) = request.encapsulation {
-            let keys = self.encapsulation_keys(request.hamming_weight, request.level, rng)?;
-            write_all(stream, &keys.to_bytes(&self.params))?;
+        match &request.encapsulation {
+            Some(request) => self.write_encapsulation_keys(request, rng, stream),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -143,7 +142,7 @@ impl PublicKey {
 /// Bytes of an evaluation key's payload before the bodies.
 pub(super) const HEAD_BYTES: usize = 88;
 /// And after them.
-const TAIL_BYTES: usize = 32;
+pub(super) const TAIL_BYTES: usize = 32;
 
 /// Bytes of an evaluation key's payload.
 fn evaluation_key_bytes(params: &Parameters, level: usize) -> usize {
@@ -179,7 +178,7 @@ pub(super) fn finish_key(mut reader: Reader) -> Result<()> {
     reader.finish()
 }
 
-fn take_zeros(reader: &mut Reader, count: usize) -> Result<()> {
+pub(super) fn take_zeros(reader: &mut Reader, count: usize) -> Result<()> {
     let start = reader.offset();
     match reader.take(count)?.iter().all(|byte| *byte == 0) {
         true => Ok(()),
@@ -240,7 +239,7 @@ impl EvaluationKeys {
         self.iter()
             .try_for_each(|(purpose, key)| write_all(stream, &key.to_bytes(self.params(), purpose)))?;
         match self.stored_encapsulation() {
-            Some(keys) => write_all(stream, &keys.to_bytes(self.params())),
+            Some(keys) => keys.write_to(self.params(), stream),
             None => Ok(()),
         }
     }
@@ -254,18 +253,25 @@ impl EvaluationKeys {
         let max_payload = evaluation_key_bytes(params, params.max_level()).max(max_encapsulation_bytes(params));
         while let Some(bytes) = Frame::read_bytes(stream, params, max_payload)? {
             let (frame, _) = Frame::split_first(&bytes)?;
-            if frame.kind == Kind::EncapsulationKeys {
-                keys.insert_encapsulation(EncapsulationKeys::from_bytes(params, &bytes)?);
-            } else {
-                let (purpose, key) = KeySwitchKey::from_bytes(params, &bytes)?;
-                keys.insert(purpose, key);
+            match frame.kind {
+                Kind::EncapsulationKeys => {
+                    keys.insert_encapsulation(EncapsulationKeys::from_bytes(params, &bytes)?);
+                }
+                Kind::RaisingKey => {
+                    let (head, key) = read_back(params, &bytes)?;
+                    keys.insert_raising(&head, key)?;
+                }
+                _ => {
+                    let (purpose, key) = KeySwitchKey::from_bytes(params, &bytes)?;
+                    keys.insert(purpose, key);
+                }
             }
         }
         Ok(keys)
     }
 }
 
-fn write_all(stream: &mut impl Write, bytes: &[u8]) -> Result<()> {
+pub(super) fn write_all(stream: &mut impl Write, bytes: &[u8]) -> Result<()> {
     let io_error = |error: std::io::Error| Error::Io {
         what: "evaluation keys".into(),
         reason: error.to_string(),

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use memmap2::MmapOptions;
 use rayon::prelude::*;
 
+use super::encapsulation::BackHead;
 use super::frame::{CHECKSUM_BYTES, Frame, HEADER_BYTES, Kind, Reader};
 use super::keys::{HEAD_BYTES, Head, finish_key};
 use super::poly::{take_words, words_bytes};
 use crate::ckks::keys::{EncapsulationKeys, EvaluationKeys, KeyPurpose, KeySwitchKey};
 use crate::ckks::params::Parameters;
 use crate::error::{Error, Result};
-use crate::ring::{AlignedBuffer, Domain, Poly};
+use crate::ring::{AlignedBuffer, Basis, Domain, Poly};
 
 impl EvaluationKeys {
     /// The keys of a file, which [`EvaluationKeys::write_to`] or [`crate::ckks::keys::SecretKey::write_evaluation_keys`] wrote.
@@ -36,6 +37,7 @@ impl EvaluationKeys {
             match found {
                 Found::Key(purpose, key) => keys.insert(purpose, key),
                 Found::Encapsulation(encapsulation) => keys.insert_encapsulation(encapsulation),
+                Found::Raising(head, key) => keys.insert_raising(&head, key)?,
             }
         }
         Ok(keys)
@@ -45,6 +47,7 @@ impl EvaluationKeys {
 enum Found {
     Key(KeyPurpose, KeySwitchKey),
     Encapsulation(EncapsulationKeys),
+    Raising(BackHead, KeySwitchKey),
 }
 
 /// Offset and length of every frame, by their headers.
@@ -77,25 +80,39 @@ fn frames(params: &Parameters, file: &File) -> Result<Vec<(u64, usize)>> {
 fn found(params: &Arc<Parameters>, file: &File, offset: u64, length: usize) -> Result<Found> {
     let bytes = map(file, offset, length)?;
     let (frame, _) = Frame::split_first(&bytes)?;
-    if frame.kind == Kind::EncapsulationKeys {
-        return Ok(Found::Encapsulation(EncapsulationKeys::from_bytes(params, &bytes)?));
-    }
-    let frame = Frame::parse(&bytes, Kind::EvaluationKey)?;
-    let mut reader = Reader::new(Kind::EvaluationKey.name(), frame.payload);
-    let Head { purpose, level, seed } = Head::read(&mut reader, params)?;
-    let (ring, basis, digits) = (params.ring(), params.raised_basis(level), params.digits(level));
-    for _ in 0..digits {
-        take_words(&mut reader, ring, basis)?;
-    }
-    finish_key(reader)?;
-    let first = offset + (HEADER_BYTES + HEAD_BYTES) as u64;
-    let body = |digit: usize| {
-        let start = first + (digit * words_bytes(ring, basis)) as u64;
-        let words = AlignedBuffer::of_file(file, start, ring.limb_count(basis) * ring.n()).map_err(io)?;
-        Ok(Poly::from_buffer(ring, basis, Domain::Eval, words))
+    let ring = params.ring();
+    // `count` polynomials as words, which follow what `reader` has read, and end the key.
+    let bodies = |mut reader: Reader, basis: Basis, count: usize| -> Result<Vec<Poly>> {
+        for _ in 0..count {
+            take_words(&mut reader, ring, basis)?;
+        }
+        finish_key(reader)?;
+        let first = offset + (HEADER_BYTES + HEAD_BYTES) as u64;
+        let body = |number: usize| {
+            let start = first + (number * words_bytes(ring, basis)) as u64;
+            let words = AlignedBuffer::of_file(file, start, ring.limb_count(basis) * ring.n()).map_err(io)?;
+            Ok(Poly::from_buffer(ring, basis, Domain::Eval, words))
+        };
+        (0..count).map(body).collect()
     };
-    let bodies = (0..digits).map(body).collect::<Result<_>>()?;
-    Ok(Found::Key(purpose, KeySwitchKey::new(seed, level, bodies)))
+    match frame.kind {
+        Kind::EncapsulationKeys => Ok(Found::Encapsulation(EncapsulationKeys::from_bytes(params, &bytes)?)),
+        Kind::RaisingKey => {
+            let frame = Frame::parse(&bytes, Kind::RaisingKey)?;
+            let mut reader = Reader::new(Kind::RaisingKey.name(), frame.payload);
+            let head = BackHead::read(&mut reader, params)?;
+            let bodies = bodies(reader, EncapsulationKeys::raised_basis(params, head.level), 1)?;
+            let key = KeySwitchKey::new(head.seed, head.level, bodies);
+            Ok(Found::Raising(head, key))
+        }
+        _ => {
+            let frame = Frame::parse(&bytes, Kind::EvaluationKey)?;
+            let mut reader = Reader::new(Kind::EvaluationKey.name(), frame.payload);
+            let Head { purpose, level, seed } = Head::read(&mut reader, params)?;
+            let bodies = bodies(reader, params.raised_basis(level), params.digits(level))?;
+            Ok(Found::Key(purpose, KeySwitchKey::new(seed, level, bodies)))
+        }
+    }
 }
 
 fn map(file: &File, offset: u64, length: usize) -> Result<memmap2::Mmap> {
