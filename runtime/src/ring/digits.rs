@@ -99,6 +99,10 @@ impl<'a> Digits<'a> {
         self.basis
     }
 
+    fn limbs_per_group(&self, gadget: Gadget) -> usize {
+        limbs_per_group(gadget.digit_limbs, self.sources.words())
+    }
+
     fn is_own(&self, d: usize, limb: usize) -> bool {
         self.limbs[d].contains(&limb)
     }
@@ -199,12 +203,9 @@ impl RingContext {
                 }
             }
         };
-        balanced_groups(
-            limbs.into_iter().enumerate().collect(),
-            limbs_per_group(gadget.digit_limbs),
-        )
-        .into_par_iter()
-        .for_each(run);
+        balanced_groups(limbs.into_iter().enumerate().collect(), digits.limbs_per_group(gadget))
+            .into_par_iter()
+            .for_each(run);
         outs
     }
 
@@ -291,7 +292,7 @@ impl RingContext {
                 }
             }
         };
-        balanced_groups(tasks, limbs_per_group(gadget.digit_limbs))
+        balanced_groups(tasks, digits.limbs_per_group(gadget))
             .into_par_iter()
             .for_each(run);
         outs

@@ -92,7 +92,7 @@ impl RingContext {
         let divided = dividends.map(|dividend| dividend.x.limbs().skip(kept).collect());
         let quotients = Quotients::new(self, division, divided);
         let mut outs: [Poly; COUNT] = std::array::from_fn(|_| Poly::uninit(self, Basis::q(kept - 1), Domain::Eval));
-        let group = limbs_per_group(self.limb_count(basis) - kept).min(LIMBS_PER_GROUP);
+        let group = limbs_per_group(self.limb_count(basis) - kept, 0).min(LIMBS_PER_GROUP);
         let tasks = outs.iter_mut().enumerate().flat_map(|(i, out)| {
             let groups = balanced_groups(out.limbs_mut().enumerate().collect(), group);
             groups.into_iter().map(move |group| (i, group))

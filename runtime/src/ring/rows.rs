@@ -159,6 +159,11 @@ impl<'a> Sources<'a> {
     pub(super) fn ring(&self) -> &'a RingContext {
         self.rows.ring
     }
+
+    /// Words of all rows.
+    pub(super) fn words(&self) -> usize {
+        self.rows.iter().map(<[u64]>::len).sum()
+    }
 }
 
 /// What one base conversion reads from.
@@ -197,13 +202,17 @@ impl Source<'_> {
     }
 }
 
-/// How many limbs to convert, transform and finish together, for a conversion from `sources` primes: more limbs share the
-/// reading of the sources, fewer stay in the second-level cache.
-pub(super) fn limbs_per_group(sources: usize) -> usize {
+/// Bytes of sources that a last-level cache is not expected to keep beside the limbs made of them.
+const LARGE_SOURCES: usize = 12 << 20;
+
+/// How many limbs to convert, transform and finish together, for conversions from `sources` primes each, of `words` in all: more
+/// limbs share the reading of the sources, which counts most where that is from memory; fewer stay in the caches.
+pub(super) fn limbs_per_group(sources: usize, words: usize) -> usize {
     match sources {
         0..=1 => 1,
         2..=3 => 2,
-        _ => 4,
+        _ if words * size_of::<u64>() < LARGE_SOURCES => 3,
+        _ => 8,
     }
 }
 

@@ -18,11 +18,6 @@ use super::quotient::{Division, Place, Quotients};
 use super::rows::{Rows, Source, balanced_groups, columns_of, limbs_per_group};
 use super::{Basis, Domain, KeyDigit, Poly, RingContext};
 
-/// Limbs worked on together where sources come from memory: reading them once for several limbs counts most.
-const LIMBS_FROM_MEMORY: usize = 8;
-/// Limbs worked on together where a last-level cache holds the sources.
-const LIMBS_FROM_CACHE: usize = 3;
-
 /// What becomes of the products of digits with a key.
 #[derive(Clone, Copy)]
 pub struct Descent<'a> {
@@ -53,10 +48,7 @@ impl RingContext {
             key: &key[..needed],
             sources: digits.sources(),
             digits: &digits,
-            group: match Destination::of_words(sources * self.n()) {
-                Destination::Memory => LIMBS_FROM_MEMORY,
-                Destination::Cache => limbs_per_group(gadget.digit_limbs).min(LIMBS_FROM_CACHE),
-            },
+            group: limbs_per_group(gadget.digit_limbs, sources * self.n()),
         };
         switch.run(descent)
     }

@@ -172,6 +172,10 @@ pub(super) fn sub_then_mul_shoup(
     }
 }
 
+/// A block by columns, on cache lines: where the stack happens to be, rows across two of them cost up to three times the permutation.
+#[repr(align(64))]
+struct Square([Row; LANES]);
+
 /// The rows of one block: columns of its source become registers, each is permuted and put in its place, and the square is turned
 /// back. A gather of eight words costs more than the seven shuffles a row of this. A macro, since a function of this size is not put
 /// in line, and the registers would go through memory.
@@ -182,15 +186,15 @@ macro_rules! permuted_block {
         let source = &sources[step.block as usize - first_block];
         let mut columns: [__m512i; LANES] = std::array::from_fn(|r| load(&source[r]));
         transpose(&mut columns);
-        let mut turned = [[0; LANES]; LANES];
-        for (row, &column) in turned.iter_mut().zip(&columns) {
+        let mut turned = Square([[0; LANES]; LANES]);
+        for (row, &column) in turned.0.iter_mut().zip(&columns) {
             store(row, column);
         }
         let mut moved: [__m512i; LANES] = std::array::from_fn(|b| {
             let column = step.columns[b];
             // the permutation reads three bits a lane and ignores those above
             let lanes = _mm512_srlv_epi64(splat(u64::from(column)), shifts);
-            _mm512_permutexvar_epi64(lanes, load(&turned[(column >> 24) as usize]))
+            _mm512_permutexvar_epi64(lanes, load(&turned.0[(column >> 24) as usize]))
         });
         transpose(&mut moved);
         moved
