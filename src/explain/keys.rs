@@ -58,8 +58,8 @@ pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
     if let Some(request) = &analysis.plan.client().keys.encapsulation {
         let _ = write!(
             page,
-            "<tr><td><i class=\"k-boot\"></i>to a sparse secret of weight {} and, with rotations, back to level \
-             {}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+            "<tr><td><i class=\"k-boot\"></i>to a sparse secret of weight {} and back, also with rotations, up to \
+             level {}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
             request.hamming_weight,
             request.level,
             1 + request.keys().count(),
