@@ -67,7 +67,7 @@ impl Keys {
     /// The keys that a plan needs under `params`.
     #[must_use]
     pub fn of(part: &ClientPart, params: &Parameters) -> Self {
-        let keys = part.keys.keys();
+        let keys = part.keys.keys(params.key_bands());
         let encapsulation = part.keys.encapsulation.as_ref();
         let to_and_back = encapsulation.map_or(0, |request| EncapsulationKeys::memory_bytes_of(params, request));
         Self {
@@ -84,7 +84,7 @@ impl Keys {
     #[must_use]
     pub fn bytes_at(params: &Parameters, level: usize) -> u64 {
         let limb = (params.n() * size_of::<u64>()) as u64;
-        (params.digits(level) * (level + 1 + params.p().len())) as u64 * limb
+        (params.digits(level) * params.ring().limb_count(params.raised_basis(level))) as u64 * limb
     }
 }
 
@@ -111,7 +111,7 @@ impl KeyUse {
         let layers = instructions.filter(|instruction| !matches!(instruction.op, Op::Bootstrap { .. }));
         let by_layers: BTreeSet<KeyPurpose> = layers.flat_map(|instruction| plan.keys_of(&instruction.op)).collect();
         let mut bytes = Self::default();
-        for (purpose, level) in plan.client().keys.keys() {
+        for (purpose, level) in plan.client().keys.keys(params.key_bands()) {
             let sum = match purpose {
                 KeyPurpose::Relinearize => &mut bytes.relinearization,
                 KeyPurpose::Conjugate => &mut bytes.conjugation,

@@ -58,6 +58,7 @@ fn deep_plan() -> Plan {
         dnum: literal.dnum as u32,
         log_special: 49,
         n_special: literal.p.len() as u32,
+        gadgets: None,
         secret: Secret::UniformTernary {},
         bootstrap: Some(BootstrapSpec {
             slots: SLOTS,

@@ -71,6 +71,7 @@ fn write_plan(folder: &Path) -> PathBuf {
         dnum: 3,
         log_special: 49,
         n_special: 1,
+        gadgets: None,
         secret: Secret::UniformTernary {},
         bootstrap: None,
     });

@@ -82,6 +82,7 @@ fn parameters(depth: u32) -> ParameterSpec {
         dnum: depth + 1,
         log_special: 45,
         n_special: 1,
+        gadgets: None,
         secret: Secret::UniformTernary {},
         bootstrap: None,
     }

@@ -74,6 +74,7 @@ impl Builder {
             dnum: literal.dnum as u32,
             log_special: 49,
             n_special: literal.p.len() as u32,
+            gadgets: None,
             secret: Secret::UniformTernary {},
             bootstrap: Some(BootstrapSpec {
                 slots: SLOTS,

@@ -44,6 +44,7 @@ impl Builder {
             dnum: levels + 1,
             log_special: 49,
             n_special: 1,
+            gadgets: None,
             secret: Secret::UniformTernary {},
             bootstrap: None,
         });

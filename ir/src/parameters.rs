@@ -30,10 +30,23 @@ attr_struct! {
         pub log_special: u32,
         /// Number of special primes.
         pub n_special: u32,
+        /// Digits and special primes of lower levels; without it, digits are as wide as those of the whole chain.
+        pub gadgets: Option<LevelGadgets>,
         /// Distribution of the secret.
         pub secret: Secret,
         /// The bootstrap that the chain is made for, if there is one.
         pub bootstrap: Option<BootstrapSpec>,
+    }
+}
+
+attr_struct! {
+    /// Key switching level by level, from level 0 up: ciphertext primes above a level serve as further special primes there, so that
+    /// digits can be wider.
+    pub struct LevelGadgets {
+        /// Primes of every digit but perhaps the last.
+        pub digit_primes: Vec<u32>,
+        /// Special primes in use.
+        pub n_special: Vec<u32>,
     }
 }
 
@@ -67,7 +80,7 @@ impl ParameterSpec {
             .map_or(self.max_level, |bootstrap| bootstrap.total_levels)
     }
 
-    /// Primes of a key-switching digit.
+    /// Primes of a key-switching digit of the whole chain.
     pub fn digit_primes(&self) -> u32 {
         self.n_primes().div_ceil(self.dnum.max(1))
     }

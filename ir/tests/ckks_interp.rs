@@ -17,6 +17,7 @@ fn spec() -> ParameterSpec {
         dnum: 5,
         log_special: 40,
         n_special: 1,
+        gadgets: None,
         secret: Secret::UniformTernary {},
         bootstrap: None,
     }

@@ -1,4 +1,4 @@
-//! The key plan: exactly the evaluation keys that a program needs, each at the highest level at which it is used.
+//! The key plan: exactly the evaluation keys that a program needs, each at the highest level of a band at which it is used.
 
 use crate::PassError;
 use crate::cost_model::{Bootstraps, Costs, Work, Workload};
@@ -32,11 +32,12 @@ impl KeyPlan {
                 (Work::Rotate, CkksOp::Rotate { by, .. }) => request.add_rotation(*by, level),
                 (Work::Relinearize { .. }, _) => request.add_relin(level),
                 (Work::Linear(shape, _), _) => {
-                    for (step, level) in shape.rotations(level) {
-                        request.add_rotation(step, level);
-                    }
+                    request.add_rotations(&shape.rotations(level));
                 }
-                (Work::Poly(plan), _) if plan.relinearizations() > 0 => request.add_relin(level),
+                (Work::Poly(plan), _) => {
+                    let depths = plan.relinearization_depths();
+                    depths.iter().for_each(|depth| request.add_relin(level - depth));
+                }
                 (Work::Bootstrap(work), _) => kinds.extend(work.kinds.iter().map(|(kind, _)| *kind)),
                 _ => {}
             }
@@ -48,18 +49,9 @@ impl KeyPlan {
     }
 
     /// Number of keys.
-    pub fn len(&self) -> usize {
-        self.request.keys().len()
-            + self
-                .request
-                .encapsulation
-                .as_ref()
-                .map_or(0, |it| 1 + it.keys().count())
-    }
-
-    /// True when the program needs no keys.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn count(&self, costs: &Costs) -> usize {
+        let raising = self.request.encapsulation.as_ref();
+        self.request.keys(costs.key_bands()).len() + raising.map_or(0, |request| 1 + request.keys().count())
     }
 
     /// Bytes of all keys in memory.
@@ -67,7 +59,7 @@ impl KeyPlan {
         let encapsulation = self.request.encapsulation.as_ref();
         let raising = encapsulation.into_iter().flat_map(|request| request.keys());
         let raising = raising.map(|(_, level)| costs.raising_key_bytes(level as u32));
-        let levels = self.request.keys().into_iter().map(|(_, level)| level);
+        let levels = self.request.keys(costs.key_bands()).into_iter().map(|(_, level)| level);
         levels.map(|level| costs.key_bytes(level as u32)).chain(raising).sum()
     }
 }

@@ -5,7 +5,7 @@ use aphelion_ir::ckks::{Ckks, CkksOp, Interpreter, Noise, ParameterSpec, Secret}
 use aphelion_ir::slot::{Basis, Layout, Polynomial};
 use aphelion_ir::{Graph, Origin, ValueId};
 use aphelion_passes::cost_model::Costs;
-use aphelion_passes::parameters::literal;
+use aphelion_passes::parameters::{literal, with_gadgets};
 use aphelion_runtime::ckks::Ciphertext;
 use aphelion_runtime::ckks::encoding::Encoder;
 use aphelion_runtime::ckks::eval::Evaluator;
@@ -19,7 +19,7 @@ const SLOTS: usize = 1024;
 
 fn spec(dnum: u32) -> ParameterSpec {
     let (n_special, log_special) = if dnum == 5 { (1, 39) } else { (2, 35) };
-    ParameterSpec {
+    with_gadgets(ParameterSpec {
         log_n: 12,
         max_level: 4,
         log_scale: 30,
@@ -27,9 +27,10 @@ fn spec(dnum: u32) -> ParameterSpec {
         dnum,
         log_special,
         n_special,
+        gadgets: None,
         secret: Secret::UniformTernary {},
         bootstrap: None,
-    }
+    })
 }
 
 /// Runs the ops that the tests use, one ciphertext each.
@@ -39,8 +40,10 @@ fn encrypted(graph: &Graph<Ckks>, x: &[f64], seed: u64) -> Vec<f64> {
     let mut rng = SecretRng::from_seed([seed as u8; 32]);
     let secret = SecretKey::generate(&params, &mut rng);
     let mut request = KeyRequest::default();
-    request.add_relin(4);
-    request.add_rotation(5, 4);
+    for level in 0..=4 {
+        request.add_relin(level);
+        request.add_rotation(5, level);
+    }
     let evaluator = Evaluator::new(secret.evaluation_keys(&request, &mut rng).expect("keys"));
     let encoder = Encoder::new(&params);
     let mut values: Vec<Ciphertext> = Vec::new();
@@ -184,7 +187,7 @@ fn chains_and_polynomials_have_their_predicted_noise() {
 #[test]
 fn keys_have_their_predicted_size() {
     // wide digits, so that low levels do with fewer special primes
-    let wide = ParameterSpec {
+    let wide = with_gadgets(ParameterSpec {
         max_level: 11,
         log_scale: 40,
         log_q0: 45,
@@ -192,7 +195,7 @@ fn keys_have_their_predicted_size() {
         log_special: 50,
         n_special: 5,
         ..spec(5)
-    };
+    });
     for spec in [spec(5), spec(3), wide] {
         let params = Parameters::new(literal(&spec, Security::None).expect("primes exist")).expect("a valid set");
         let mut rng = SecretRng::from_seed([7; 32]);

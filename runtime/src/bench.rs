@@ -5,7 +5,6 @@
 
 pub mod bootstrap;
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -176,15 +175,9 @@ fn measure_here(
     let mut rng = SecretRng::from_seed(SEED);
     let secret = SecretKey::generate(&params, &mut rng);
     let level = set.level.unwrap_or(params.max_level());
-    let keys = KeyRequest {
-        relin: Some(level),
-        conjugation: None,
-        rotations: HOISTED
-            .into_iter()
-            .map(|step| (step, level))
-            .collect::<BTreeMap<_, _>>(),
-        ..KeyRequest::default()
-    };
+    let mut keys = KeyRequest::default();
+    keys.add_relin(level);
+    HOISTED.into_iter().for_each(|step| keys.add_rotation(step, level));
     let keys = secret.evaluation_keys(&keys, &mut rng)?;
     if set.keeps_masks {
         keys.keep_masks();

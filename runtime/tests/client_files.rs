@@ -1,6 +1,6 @@
 //! What passes between client and server: ciphertext files and key files, whole and damaged.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use aphelion_runtime::ckks::keys::{EncapsulationRequest, EvaluationKeys, KeyRequest, SecretKey};
@@ -56,13 +56,13 @@ fn client() -> Client {
             client_ops: vec![],
         }],
         keys: KeyRequest {
-            relin: Some(2),
-            conjugation: None,
-            rotations: BTreeMap::from([(1, 2), (5, 1)]),
+            relin: [2].into(),
+            conjugation: BTreeSet::new(),
+            rotations: [(1, [2].into()), (5, [1].into())].into(),
             encapsulation: Some(EncapsulationRequest {
                 hamming_weight: 8,
                 level: 2,
-                rotations: BTreeMap::from([(3, 2), (4, 1)]),
+                rotations: [(3, 2), (4, 1)].into(),
             }),
         },
     })

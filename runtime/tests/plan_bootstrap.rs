@@ -398,7 +398,7 @@ fn rules_are_enforced_with_the_place_named() {
             r#""coeffs_to_slots":[4,3]"#,
             "coeffs_to_slots",
         ),
-        (Client, r#""relin":"#, r#""relin":1"#, "relin"),
+        (Client, r#""relin":["#, r#""relin":[99,"#, "relin"),
         (
             Client,
             r#""hamming_weight":16"#,

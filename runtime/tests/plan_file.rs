@@ -1,6 +1,6 @@
 //! Plan files: equal plans give equal bytes, what is written comes back, and no damage is more than an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aphelion_runtime::ckks::keys::KeyRequest;
 use aphelion_runtime::ckks::params::{ChainRequest, ParametersLiteral, SecretDistribution, Security};
@@ -64,9 +64,9 @@ fn client() -> ClientPart {
             client_ops: vec![ClientOp::Softmax { axis: 1 }],
         }],
         keys: KeyRequest {
-            relin: Some(3),
-            conjugation: None,
-            rotations: BTreeMap::from([(1, 4), (4, 4)]),
+            relin: (0..=3).collect(),
+            conjugation: BTreeSet::new(),
+            rotations: [1, 4].map(|step| (step, (0..=4).collect())).into(),
             encapsulation: None,
         },
     }
@@ -241,9 +241,14 @@ fn rules_are_enforced_with_the_place_named() {
         (Program, r#""outputs":[[7]]"#, r#""outputs":[]"#, "output ports"),
         (Program, r#""value":4"#, r#""value":5"#, "no constant 5"),
         (Program, r#""origin":0"#, r#""origin":1"#, "origin 1"),
-        (Client, r#""relin":3"#, r#""relin":2"#, "at level 2"),
-        (Client, r#""relin":3"#, r#""relin":null"#, "lacks the key"),
-        (Client, r#""relin":3"#, r#""relin":5"#, "level 5 of at most 4"),
+        (Client, r#""relin":[0,1,2,3]"#, r#""relin":[0,1,2]"#, "level"),
+        (Client, r#""relin":[0,1,2,3]"#, r#""relin":[]"#, "lacks the key"),
+        (
+            Client,
+            r#""relin":[0,1,2,3]"#,
+            r#""relin":[0,1,2,5]"#,
+            "level 5 of at most 4",
+        ),
         (Client, r#""stride":1"#, r#""stride":4"#, "outside the 8 slots"),
         (Client, r#""softmax":{"axis":1}"#, r#""softmax":{"axis":2}"#, "softmax"),
         (Client, r#""scale":2.0"#, r#""scale":-2.0"#, "scale -2"),

@@ -1,6 +1,6 @@
 //! Plans run on ciphertexts against the same plans run on slot vectors, at insecure and at 128-bit parameters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use aphelion_runtime::ckks::keys::{EvaluationKeys, KeyRequest};
 use aphelion_runtime::ckks::params::{ChainRequest, ParametersLiteral, SecretDistribution, Security};
@@ -148,9 +148,11 @@ fn plan(parameters: ParametersLiteral, slots: usize) -> Plan {
             },
         ],
         keys: KeyRequest {
-            relin: Some(4),
-            conjugation: Some(0),
-            rotations: BTreeMap::from([(1, 5), (2, 0), (3, 5), (4, 5)]),
+            relin: (0..=4).collect(),
+            conjugation: [0].into(),
+            rotations: [(1, 5), (2, 0), (3, 5), (4, 5)]
+                .map(|(step, level)| (step, (0..=level).collect()))
+                .into(),
             encapsulation: None,
         },
     };

@@ -41,7 +41,7 @@ struct Report {
 impl Keygen {
     pub(super) fn run(&self, output: &Output) -> anyhow::Result<()> {
         let part = ClientPart::open(&self.plan).map_err(DriverError::in_file(&self.plan))?;
-        let keys = part.keys.keys().len();
+        let keys = part.keys.keys(&part.parameters.key_bands()).len();
         let mut rng = roles::random_source(self.seed)?;
         let size = roles::keygen(part, &self.client, &self.server, &mut rng, output)?;
         let (client, server) = (

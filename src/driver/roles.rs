@@ -75,7 +75,7 @@ pub fn keygen(
     let file = File::create(&keys_path).map_err(|source| DriverError::io(&keys_path, source))?;
     let mut stream = BufWriter::new(file);
     let request = &client.part().keys;
-    let (mut done, total) = (0, request.keys().len());
+    let (mut done, total) = (0, request.keys(client.params().key_bands()).len());
     secret.write_evaluation_keys(request, rng, &mut stream, |_, _| {
         done += 1;
         observer.progress(f64::from(done) / total as f64);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use aphelion_ir::ckks::{ParameterSpec, Secret};
 use aphelion_passes::cost_model::{Bootstraps, CostTable, Costs, LimbOps, ShapeCache, TransformSize};
+use aphelion_passes::parameters::gadgets_of;
 use aphelion_runtime::ckks::linear::{DiagonalIdx, LinearTransform};
 use aphelion_runtime::ckks::params::Parameters;
 use aphelion_runtime::ckks::polynomial::PolynomialPlan;
@@ -261,6 +262,7 @@ fn costs(params: &Parameters) -> Costs {
         dnum: params.literal().dnum as u32,
         log_special: params.p().first().map_or(0, |prime| prime.ilog2() + 1),
         n_special: params.p().len() as u32,
+        gadgets: Some(gadgets_of(params.literal())),
         secret: Secret::UniformTernary {},
         bootstrap: None,
     })

@@ -24,7 +24,7 @@ const PURPOSES: [(&str, &str); 3] = [
 ];
 
 pub(super) fn section(page: &mut String, analysis: &Analysis<'_>) {
-    let keys = analysis.plan.client().keys.keys();
+    let keys = analysis.plan.client().keys.keys(analysis.params.key_bands());
     let mut sums = [(0usize, 0u64); 3];
     let mut columns: BTreeMap<usize, [(usize, u64); 3]> = BTreeMap::new();
     for (purpose, level) in &keys {

@@ -7,7 +7,7 @@ use aphelion_ir::slot::{Basis as SlotBasis, Polynomial as SlotPolynomial};
 use aphelion_ir::{Graph, Node, Origin, ValueId};
 use aphelion_runtime::ckks::boot::BootstrapPlan;
 use aphelion_runtime::ckks::keys::KeyRequest;
-use aphelion_runtime::ckks::polynomial::{Basis, Polynomial};
+use aphelion_runtime::ckks::polynomial::{Basis, Polynomial, PolynomialPlan};
 use aphelion_runtime::plan::{BootstrapKind, ConstantWriter, Instruction, Op, Register, Transform, VectorId};
 use rayon::prelude::*;
 
@@ -318,8 +318,8 @@ impl<'a> Emitter<'a> {
     /// `depth` is what the graph counts; a polynomial with a leading zero takes less and starts lower.
     fn poly_eval(&mut self, origin: usize, x: ValueId, polynomial: Polynomial, at: usize, depth: usize) -> Emitted {
         let level = at - (depth - polynomial.depth());
-        if polynomial.degree() > 1 {
-            self.keys.add_relin(level);
+        for depth in PolynomialPlan::new(polynomial.clone()).relinearization_depths() {
+            self.keys.add_relin(level - depth);
         }
         let known = self.polynomials.iter().position(|known| *known == polynomial);
         let number = known.unwrap_or_else(|| {

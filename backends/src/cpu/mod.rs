@@ -77,7 +77,7 @@ pub fn plan(graph: &Graph<Ckks>, info: &PlanInfo) -> Result<Plan, BackendError> 
         batch: graph.attrs.packing.batch.unwrap_or(1),
         inputs: ports::inputs(graph, &info.input_ranges),
         outputs: ports::outputs(graph)?,
-        keys: emitter.keys,
+        keys: emitter.keys.in_bands(&info.parameters.key_bands()),
     };
     let program = Program {
         instructions: emitter.instructions,

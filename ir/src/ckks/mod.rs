@@ -15,7 +15,7 @@ mod key_switch;
 mod noise;
 mod ops;
 
-pub use crate::parameters::{BootstrapSpec, ParameterSpec, Secret};
+pub use crate::parameters::{BootstrapSpec, LevelGadgets, ParameterSpec, Secret};
 pub use interp::{Interpreter, Noise, RunResult, Watch};
 pub use key_switch::KeySwitchSpec;
 pub use noise::NoiseModel;

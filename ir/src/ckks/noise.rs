@@ -7,7 +7,7 @@
 //! Source: Costache, Curtis, Hales, Murphy, Ogilvie, Player: "On the precision loss in approximate homomorphic
 //! encryption", SAC 2023 (average-case variances); Kim, Papadimitriou, Polyakov, CT-RSA 2022 (hybrid key switching).
 
-use super::{KeySwitchSpec, ParameterSpec, Secret};
+use super::{KeySwitchSpec, LevelGadgets, ParameterSpec, Secret};
 
 /// Standard deviation of the error of an encryption (homomorphicencryption.org standard).
 const ERROR_SIGMA: f64 = 3.2;
@@ -19,7 +19,7 @@ const ROUNDING_VARIANCE: f64 = 1.0 / 12.0;
 const MAX_LEVEL: u32 = 1000;
 
 /// Variances under given parameters.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NoiseModel {
     n: f64,
     /// Expected sum of squares of the secret's coefficients.
@@ -44,6 +44,19 @@ impl NoiseModel {
                 "{} digits for {n_levels} levels, {} of them the program's: expected at most {MAX_LEVEL} levels and 1 to \
                  levels + 1 digits",
                 spec.dnum, spec.max_level
+            ));
+        }
+        if let Some(LevelGadgets {
+            digit_primes,
+            n_special,
+        }) = &spec.gadgets
+            && [digit_primes, n_special].into_iter().any(|counts| {
+                counts.len() != n_levels as usize + 1 || counts.iter().any(|count| !(1..=MAX_LEVEL).contains(count))
+            })
+        {
+            return Err(format!(
+                "digits of {digit_primes:?} primes, {n_special:?} special ones: expected counts from 1 for each of {} levels",
+                n_levels + 1
             ));
         }
         let n = f64::from(spec.log_n).exp2();
@@ -138,6 +151,7 @@ mod tests {
             dnum: 5,
             log_special: 40,
             n_special: 1,
+            gadgets: None,
             secret: Secret::UniformTernary {},
             bootstrap: None,
         }

@@ -9,6 +9,7 @@ use aphelion_ir::ckks::{KeySwitchSpec, ParameterSpec};
 use aphelion_runtime::ckks::boot::Operation;
 use aphelion_runtime::ckks::keys::KeySwitchKey;
 use aphelion_runtime::ckks::linear::LinearTransform;
+use aphelion_runtime::ckks::params::KeyBands;
 use aphelion_runtime::ckks::polynomial::PolynomialPlan;
 use std::iter::Sum;
 use std::ops::{Add, Mul};
@@ -167,11 +168,12 @@ fn plain_product(limbs: u32, density: f64) -> LimbOps {
 }
 
 /// Counts under given parameters. Levels are those the op works at.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Costs {
     /// log2 of the ring degree.
     pub log_n: u32,
     switch: KeySwitchSpec,
+    bands: KeyBands,
     /// Special primes of keys that raise from an ephemeral secret.
     raising_special: u32,
 }
@@ -182,14 +184,22 @@ const RAISING_MARGIN: f64 = 10.0;
 impl Costs {
     /// Counts for `spec`.
     pub fn new(spec: &ParameterSpec) -> Self {
+        let switch = KeySwitchSpec::new(spec);
+        let widths = (0..spec.n_primes()).map(|level| switch.digit_primes(level) as usize);
         Costs {
             log_n: spec.log_n,
-            switch: KeySwitchSpec::new(spec),
+            bands: KeyBands::new(&widths.collect::<Vec<_>>()),
+            switch,
             raising_special: {
                 let needed = (f64::from(spec.log_q0) + RAISING_MARGIN) / f64::from(spec.log_special.max(1));
                 (needed.ceil() as u32).clamp(1, spec.n_special.max(1))
             },
         }
+    }
+
+    /// Levels by the keys that serve them.
+    pub fn key_bands(&self) -> &KeyBands {
+        &self.bands
     }
 
     /// Bytes of a key that raises to `level` from an ephemeral secret.
@@ -511,6 +521,7 @@ mod tests {
             dnum,
             log_special: 45,
             n_special,
+            gadgets: None,
             secret: Secret::UniformTernary {},
             bootstrap: None,
         })

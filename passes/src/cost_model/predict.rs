@@ -2,6 +2,7 @@
 
 use super::{CostTable, Costs, LimbOps, Measurement, Plaintexts, TransformSize, Work, Workload};
 use crate::keys::KeyPlan;
+use crate::parameters::with_gadgets;
 use aphelion_ir::ckks::{ParameterSpec, Secret};
 use aphelion_runtime::bench::{SHORT_PART, TRANSFORM_BABIES, TRANSFORM_OUTPUTS};
 use serde::Serialize;
@@ -114,7 +115,7 @@ impl CostTable {
             let level = measurement.limbs.checked_sub(1)?;
             let max_level = measurement.max_limbs.checked_sub(1)?;
             let dnum = measurement.dnum.clamp(1, measurement.max_limbs);
-            let costs = Costs::new(&ParameterSpec {
+            let costs = Costs::new(&with_gadgets(ParameterSpec {
                 log_n: measurement.log_n,
                 max_level,
                 log_scale: 40,
@@ -122,9 +123,10 @@ impl CostTable {
                 dnum,
                 log_special: 45,
                 n_special: measurement.max_limbs.div_ceil(dnum),
+                gadgets: None,
                 secret: Secret::UniformTernary {},
                 bootstrap: None,
-            });
+            }));
             let slots = 1 << (measurement.log_n - 1);
             let encode = |numbers: usize| {
                 costs.encode(&Plaintexts {

@@ -28,6 +28,7 @@ pub(crate) use scalars::doublings;
 
 use crate::bsgs;
 use crate::cost_model::{CostTable, Costs};
+use crate::parameters::with_gadgets;
 use crate::{PassCx, PassError, Stats};
 use aphelion_ir::Graph;
 use aphelion_ir::ckks::{Bsgs, Ckks, CkksOp, ParameterSpec, Secret};
@@ -67,19 +68,19 @@ fn plan_prices(
     max_level: u32,
     table: &CostTable,
 ) -> impl Fn(u32) -> bsgs::RotationCost {
-    let costs = chosen.map_or_else(|| Costs::new(&probable(max_level)), Costs::new);
+    let costs = chosen.map_or_else(|| Costs::new(&with_gadgets(probable(max_level))), Costs::new);
     move |level| costs.rotation_cost(level, table)
 }
 
 /// Prices of rotations amid a program with bootstraps.
 pub(crate) fn typical_rotation_cost(table: &CostTable) -> bsgs::RotationCost {
     // Five digits are what a chain with a bootstrap has room for.
-    let costs = Costs::new(&ParameterSpec {
+    let costs = Costs::new(&with_gadgets(ParameterSpec {
         dnum: 5,
         n_special: 5,
         log_special: 49,
         ..probable(25)
-    });
+    }));
     costs.rotation_cost(6, table)
 }
 
@@ -97,6 +98,7 @@ fn probable(max_level: u32) -> ParameterSpec {
         dnum: max_level + 1,
         log_special: 45,
         n_special: 1,
+        gadgets: None,
         secret: Secret::UniformTernary {},
         bootstrap: None,
     }

@@ -1,5 +1,6 @@
 //! Parameter sets that hold a program and are secure, before cost and precision decide among them.
 
+use super::gadgets::with_gadgets;
 use crate::PassError;
 use aphelion_ir::ckks::{ParameterSpec, Secret};
 use aphelion_runtime::ckks::params::{KEY_SWITCH_MARGIN_BITS, SecretDistribution, max_log_qp};
@@ -14,7 +15,7 @@ const LOG_SCALE: std::ops::RangeInclusive<u32> = 24..=44;
 /// may leave the (widened) calibrated range by another factor of 2 before they wrap around.
 const HEADROOM_BITS: u32 = 3;
 /// Bits of the largest prime; every prime lies strictly below 2^50, and the one nearest to 2^49.99 may miss by little.
-const MAX_PRIME_BITS: f64 = 49.99;
+pub(super) const MAX_PRIME_BITS: f64 = 49.99;
 /// A chain takes its primes from this window around the scale, relative to it.
 const PRIME_WINDOW: f64 = 0.125;
 /// What primes that miss their nominal size may add to log2(QP).
@@ -128,7 +129,7 @@ fn spec(log_n: u32, levels: u32, log_scale: u32, dnum: u32) -> ParameterSpec {
     let widest_digit = f64::from(log_q0 + (digit_primes - 1) * log_scale);
     let n_special = (widest_digit / MAX_PRIME_BITS).ceil();
     let log_special = ((widest_digit + KEY_SWITCH_MARGIN_BITS) / n_special).min(MAX_PRIME_BITS);
-    ParameterSpec {
+    with_gadgets(ParameterSpec {
         log_n,
         max_level: levels,
         log_scale,
@@ -136,9 +137,10 @@ fn spec(log_n: u32, levels: u32, log_scale: u32, dnum: u32) -> ParameterSpec {
         dnum,
         log_special: log_special.ceil() as u32,
         n_special: n_special as u32,
+        gadgets: None,
         secret: Secret::UniformTernary {},
         bootstrap: None,
-    }
+    })
 }
 
 /// log2(QP), rounded up.
@@ -147,12 +149,12 @@ fn log_qp(spec: &ParameterSpec) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::parameters::literal;
     use aphelion_runtime::ckks::params::{Parameters, Security};
 
-    fn request(levels: u32) -> Request {
+    pub(in crate::parameters) fn request(levels: u32) -> Request {
         Request {
             levels,
             slots: 4096,

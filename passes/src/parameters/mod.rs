@@ -11,13 +11,15 @@
 //! Limits: ring degrees 2^12..2^16 and scales of 24..44 bits, see `candidates`
 
 mod candidates;
+mod gadgets;
 mod precision;
 #[cfg(test)]
 mod tests;
 
+pub use gadgets::{gadgets_of, with_gadgets};
 pub use precision::{Assessment, assess};
 
-use crate::cost_model::{Bootstraps, Prediction, ShapeCache, Workload, predict};
+use crate::cost_model::{Bootstraps, Costs, Prediction, ShapeCache, Workload, predict};
 use crate::keys::KeyPlan;
 use crate::{PassCx, PassError, Stats, Target};
 use aphelion_ir::Graph;
@@ -213,6 +215,7 @@ pub fn spec_of(plan: &BootstrapPlan) -> ParameterSpec {
         dnum: literal.dnum as u32,
         log_special: literal.p.iter().map(|prime| log2(*prime)).fold(0.0, f64::max).ceil() as u32,
         n_special: literal.p.len() as u32,
+        gadgets: Some(gadgets_of(literal)),
         secret: match literal.secret {
             SecretDistribution::UniformTernary => Secret::UniformTernary {},
             SecretDistribution::SparseTernary { hamming_weight } => Secret::SparseTernary { hamming_weight },
@@ -342,7 +345,7 @@ fn stats(
         ("key_bytes", prediction.key_bytes as f64),
         ("plaintext_bytes", prediction.plaintext_bytes as f64),
         ("ciphertext_bytes", prediction.ciphertext_bytes as f64),
-        ("keys", keys.len() as f64),
+        ("keys", keys.count(&Costs::new(spec)) as f64),
         ("rotations", counts.rotations as f64),
         ("hoisted_rotations", counts.hoisted_rotations as f64),
         ("ct_mults", counts.ct_mults as f64),

@@ -145,10 +145,10 @@ fn keys_are_the_ones_in_use_at_their_highest_level() {
     let workload = Workload::new(&graph, None, &Memo::default()).expect("readable");
     let keys = KeyPlan::new(&graph, &workload, None).expect("plans");
     // Levels: fc0 4, square0 3, fc1 2, square1 1.
-    assert_eq!(keys.request.relin, Some(3));
+    assert_eq!(keys.request.relin, [1, 3].into());
     let steps: Vec<usize> = keys.request.rotations.keys().copied().collect();
     assert!(
-        keys.request.rotations.values().all(|level| *level == 4),
+        keys.request.rotations.values().all(|levels| *levels == [2, 4].into()),
         "{:?}",
         keys.request
     );

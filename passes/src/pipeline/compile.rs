@@ -1,7 +1,7 @@
 //! Compilation: the passes that turn a model into a program on ciphertexts, in order and with the reasons for it.
 
 use super::{AnyGraph, PassManager, PassReport};
-use crate::cost_model::{Bootstraps, OpCounts, Prediction, ShapeCache, Workload, predict};
+use crate::cost_model::{Bootstraps, Costs, OpCounts, Prediction, ShapeCache, Workload, predict};
 use crate::keys::KeyPlan;
 use crate::parameters;
 use crate::{PassError, Stats};
@@ -212,7 +212,7 @@ fn report(
         security_bits: selected("security_bits"),
         slots,
         counts: workload.counts(),
-        keys: keys.len(),
+        keys: keys.count(&Costs::new(spec)),
         key_bytes: prediction.key_bytes,
         plaintext_bytes: prediction.plaintext_bytes,
         predicted_evaluate_s: selected("predicted_s"),

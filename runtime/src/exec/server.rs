@@ -101,7 +101,7 @@ impl Server {
             &plan.client().parameters,
             keys.params().literal(),
         )?;
-        for (purpose, level) in plan.client().keys.keys() {
+        for (purpose, level) in plan.client().keys.keys(keys.params().key_bands()) {
             keys.get(purpose, level)?;
         }
         if let Some(needed) = &plan.client().keys.encapsulation {

@@ -113,7 +113,7 @@ pub struct ClientPart {
     pub inputs: Vec<InputPort>,
     /// Results in the program's order.
     pub outputs: Vec<OutputPort>,
-    /// Evaluation keys to make, each at the highest level of its use.
+    /// Evaluation keys to make, each at the highest level of its use in a band.
     pub keys: KeyRequest,
 }
 
@@ -238,11 +238,13 @@ impl ClientPart {
         if let Some(step) = keys.rotations.keys().find(|step| **step == 0 || **step >= max_slots) {
             return invalid("keys".into(), format!("rotation by {step} with {max_slots} slots"));
         }
-        if let Some((purpose, level)) = keys.keys().into_iter().find(|(_, level)| *level > max_level) {
-            return invalid(
-                "keys".into(),
-                format!("{purpose} at level {level} of at most {max_level}"),
-            );
+        for (purpose, levels) in keys.uses() {
+            if let Some(level) = levels.last().filter(|level| **level > max_level) {
+                return invalid(
+                    "keys".into(),
+                    format!("{purpose} at level {level} of at most {max_level}"),
+                );
+            }
         }
         if let Some(request) = &keys.encapsulation {
             let n = 1usize << log_n;

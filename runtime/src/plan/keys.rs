@@ -26,8 +26,9 @@ impl Plan {
             Op::Bootstrap { xs, slots } => {
                 let bootstrap = self.bootstraps().get(&BootstrapKind::new(*slots, xs.len()));
                 let request = bootstrap.and_then(|bootstrap| bootstrap.key_request().ok());
-                let keys = request.map(|request| request.keys()).unwrap_or_default();
-                keys.into_iter().map(|(purpose, _)| purpose).collect()
+                let purposes = request.iter().flat_map(|request| request.uses());
+                let purposes = purposes.filter(|(_, levels)| !levels.is_empty());
+                purposes.map(|(purpose, _)| purpose).collect()
             }
             Op::Add { .. }
             | Op::Sub { .. }

@@ -14,7 +14,8 @@ use super::program::{Op, Program, Register, Transform};
 use crate::ckks::boot::BootstrapPlan;
 use crate::ckks::keys::KeyPurpose;
 use crate::ckks::linear::{DiagonalIdx, LinearTransform};
-use crate::ckks::polynomial::Polynomial;
+use crate::ckks::params::KeyBands;
+use crate::ckks::polynomial::{Polynomial, PolynomialPlan};
 use crate::error::{Error, Result};
 
 /// Which power of the canonical scale of its level a ciphertext has.
@@ -49,12 +50,6 @@ pub fn check(
     constants: &Constants,
     bootstraps: &BTreeMap<BootstrapKind, BootstrapPlan>,
 ) -> Result<Vec<CipherType>> {
-    let cx = Checker {
-        client,
-        program,
-        constants,
-        bootstraps,
-    };
     program.report.check()?;
     for (number, polynomial) in program.polynomials.iter().enumerate() {
         // Deserialising goes past the constructor's checks.
@@ -66,6 +61,15 @@ pub fn check(
             });
         }
     }
+    let depths = |polynomial: &Polynomial| PolynomialPlan::new(polynomial.clone()).relinearization_depths();
+    let cx = Checker {
+        client,
+        program,
+        constants,
+        bootstraps,
+        bands: client.parameters.key_bands(),
+        relinearization_depths: program.polynomials.iter().map(depths).collect(),
+    };
     for (number, transform) in program.transforms.iter().enumerate() {
         cx.transform(transform).map_err(|reason| Error::InvalidPlan {
             place: format!("transform {number}"),
@@ -112,6 +116,9 @@ struct Checker<'a> {
     program: &'a Program,
     constants: &'a Constants,
     bootstraps: &'a BTreeMap<BootstrapKind, BootstrapPlan>,
+    bands: KeyBands,
+    /// Of every polynomial.
+    relinearization_depths: Vec<Vec<usize>>,
 }
 
 type Checked<T> = std::result::Result<T, String>;
@@ -176,7 +183,7 @@ impl Checker<'_> {
             }
             Op::Conjugate { x } => {
                 let ty = two_parts(get(x)?)?;
-                self.key("conjugation", self.client.keys.conjugation, ty.level)?;
+                self.key(KeyPurpose::Conjugate, ty.level)?;
                 Ok(ty)
             }
             Op::LinearTransform { xs, transform, level } => {
@@ -206,19 +213,18 @@ impl Checker<'_> {
             }
             Op::PolyEval { x, polynomial, level } => {
                 let ty = canonical(get(x)?)?;
+                let depths = self.relinearization_depths.get(*polynomial);
                 let polynomial = self.program.polynomials.get(*polynomial);
-                let polynomial = polynomial.ok_or("no such polynomial")?;
+                let (polynomial, depths) = polynomial.zip(depths).ok_or("no such polynomial")?;
                 if *level > ty.level {
                     return Err(format!("works at level {level}, the operand is at level {}", ty.level));
                 }
-                if polynomial.degree() > 1 {
-                    self.key("relinearisation", self.client.keys.relin, *level)?;
+                let end = level.checked_sub(polynomial.depth());
+                let end = end.ok_or(format!("a depth of {} exceeds the level", polynomial.depth()))?;
+                for depth in depths {
+                    self.key(KeyPurpose::Relinearize, level - depth)?;
                 }
-                let level = level.checked_sub(polynomial.depth());
-                Ok(CipherType {
-                    level: level.ok_or(format!("a depth of {} exceeds the level", polynomial.depth()))?,
-                    ..ty
-                })
+                Ok(CipherType { level: end, ..ty })
             }
             Op::Bootstrap { xs, slots } => {
                 if let [a, b] = xs[..]
@@ -267,13 +273,8 @@ impl Checker<'_> {
     fn bootstrap_keys(&self, plan: &BootstrapPlan) -> Checked<()> {
         let needed = plan.key_request().map_err(|error| error.to_string())?;
         let manifest = &self.client.keys;
-        for (purpose, level) in needed.keys() {
-            let stored = match purpose {
-                KeyPurpose::Relinearize => manifest.relin,
-                KeyPurpose::Conjugate => manifest.conjugation,
-                KeyPurpose::Rotate(step) => manifest.rotations.get(&step).copied(),
-            };
-            self.key(&purpose.to_string(), stored, level)?;
+        for (purpose, level) in needed.keys(&self.bands) {
+            self.key(purpose, level)?;
         }
         match (needed.encapsulation, &manifest.encapsulation) {
             (Some(needed), Some(stored)) if stored.hamming_weight <= needed.hamming_weight => {
@@ -283,7 +284,11 @@ impl Checker<'_> {
                         0 => "encapsulation".to_string(),
                         _ => format!("rotation by {step} while raising"),
                     };
-                    self.key(&what, stored.get(&step).copied(), level)
+                    match stored.get(&step) {
+                        None => Err(format!("the key manifest lacks the key for {what}")),
+                        Some(stored) if *stored < level => Err(too_low(&what, *stored, level)),
+                        Some(_) => Ok(()),
+                    }
                 })
             }
             (Some(needed), _) => Err(format!(
@@ -298,7 +303,7 @@ impl Checker<'_> {
         if ty.parts != 3 {
             return Err("the operand has two parts already".into());
         }
-        self.key("relinearisation", self.client.keys.relin, ty.level)?;
+        self.key(KeyPurpose::Relinearize, ty.level)?;
         Ok(CipherType { parts: 2, ..ty })
     }
 
@@ -357,19 +362,21 @@ impl Checker<'_> {
         if step == 0 || step >= slots {
             return Err(format!("rotation by {step} with {slots} slots"));
         }
-        let stored = self.client.keys.rotations.get(&step).copied();
-        self.key(&format!("rotation by {step}"), stored, level)
+        self.key(KeyPurpose::Rotate(step), level)
     }
 
-    fn key(&self, what: &str, stored: Option<usize>, level: usize) -> Checked<()> {
-        match stored {
-            None => Err(format!("the key manifest lacks the key for {what}")),
-            Some(stored) if stored < level => Err(format!(
-                "the key for {what} is at level {stored}, the operand at level {level}"
-            )),
+    /// That the manifest has a key for a purpose at a level.
+    fn key(&self, purpose: KeyPurpose, level: usize) -> Checked<()> {
+        match self.client.keys.key_level(purpose, level, &self.bands) {
+            None => Err(format!("the key manifest lacks the key for {purpose} at level {level}")),
+            Some(stored) if stored < level => Err(too_low(&purpose.to_string(), stored, level)),
             Some(_) => Ok(()),
         }
     }
+}
+
+fn too_low(what: &str, stored: usize, level: usize) -> String {
+    format!("the key for {what} is at level {stored}, the operand at level {level}")
 }
 
 /// The runtime's shape of a transform, checked.

@@ -149,7 +149,7 @@ pub fn division(params: &Parameters) -> f64 {
 /// Variance that a key switch adds: digits uniform on their modulus times key noise, over P, then the division.
 pub fn key_switch(params: &Parameters, level: usize) -> f64 {
     let log2 = |primes: &[u64]| primes.iter().map(|prime| (*prime as f64).log2()).sum::<f64>();
-    let log_p = log2(&params.p()[..params.special_limbs(level)]);
+    let log_p = log2(&params.special_primes(level));
     let digits = (0..params.digits(level)).map(|digit| {
         let log_digit = log2(&params.q()[params.digit(digit, level)]);
         (2.0 * (log_digit - log_p)).exp2()

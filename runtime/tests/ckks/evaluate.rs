@@ -243,28 +243,55 @@ fn keys_of_a_lower_level_are_smaller_and_enough() {
     );
 }
 
-/// Keys for the highest level serve those below with fewer special primes, and so do keys made for just that level.
+/// Ciphertext primes above a band of levels are among its special primes, so that digits are wider; a key's modulus divides that of
+/// the whole chain all the same.
 #[test]
-fn low_levels_use_fewer_special_primes() {
+fn low_levels_have_wider_digits() {
+    let params = chain_with_upper_levels(10);
+    let of_levels = |count: &dyn Fn(usize) -> usize| (0..=params.max_level()).map(count).collect::<Vec<_>>();
+    let special = of_levels(&|level| params.special_limbs(level));
+    assert_eq!(special, [1, 2, 3, 4, 5, 5, 6, 7, 5, 5, 5, 4]);
+    assert_eq!(
+        of_levels(&|level| params.digits(level)),
+        [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3]
+    );
+    let ring = params.ring();
+    for level in 0..=params.max_level() {
+        let mut primes = ring.prime_indices(params.raised_basis(level));
+        primes.sort_unstable();
+        primes.dedup();
+        assert_eq!(primes.len(), level + 1 + params.special_limbs(level));
+        let log_modulus: f64 = primes
+            .iter()
+            .map(|prime| (ring.modulus(*prime).value() as f64).log2())
+            .sum();
+        assert!(log_modulus <= params.log_qp() + 1e-9);
+    }
+}
+
+/// Keys for the highest level of a band serve those below with fewer special primes, and so do keys made for just that level; the
+/// level above the band has none of use.
+#[test]
+fn keys_serve_the_levels_of_their_band() {
     let mut client = Client::new(chain_with_upper_levels(10));
     let params = client.params.clone();
-    let special: Vec<usize> = (0..=params.max_level())
-        .map(|level| params.special_limbs(level))
-        .collect();
-    assert_eq!(special, [1, 2, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4]);
+    let bands = params.key_bands().clone();
     let x = sample(512, 1);
     let square: Vec<f64> = x.iter().map(|x| x * x).collect();
     for level in (1..=params.max_level()).rev() {
         let (ciphertext, scale) = (client.encrypt(&x, level), params.scale(level));
-        let mut requests = [level, params.max_level()].map(|key_level| {
-            let mut request = KeyRequest::default();
-            [1, 5, 64]
-                .into_iter()
-                .for_each(|step| request.add_rotation(step, key_level));
-            request.add_relin(key_level);
-            request.add_conjugation(key_level);
-            request
-        });
+        let mut requests =
+            [vec![level], vec![bands.top(level)], (0..=params.max_level()).collect()].map(|key_levels| {
+                let mut request = KeyRequest::default();
+                for key_level in key_levels {
+                    [1, 5, 64]
+                        .into_iter()
+                        .for_each(|step| request.add_rotation(step, key_level));
+                    request.add_relin(key_level);
+                    request.add_conjugation(key_level);
+                }
+                request
+            });
         let bound = bits(&params, level, FRESH + key_switch(&params, level));
         for request in &mut requests {
             let keys = client.secret.evaluation_keys(request, &mut client.rng).unwrap();
@@ -288,7 +315,21 @@ fn low_levels_use_fewer_special_primes() {
         let key = client.secret.relin_key(level, &mut client.rng).unwrap();
         key.memory_bytes() / 8 / params.n()
     };
-    assert_eq!([3, 2, 1].map(bytes), [4 + 4, 3 + 3, 2 + 2]);
+    assert_eq!([7, 3, 2, 1].map(bytes), [8 + 7, 4 + 4, 3 + 3, 2 + 2]);
+    let mut request = KeyRequest::default();
+    request.add_relin(params.max_level());
+    request.add_relin(0);
+    let evaluator = Evaluator::new(client.secret.evaluation_keys(&request, &mut client.rng).unwrap());
+    let relinearize = |level: usize, client: &mut Client| {
+        let product = evaluator.square(&client.encrypt(&x, level)).unwrap();
+        evaluator.relinearize(&product).map(|_| ())
+    };
+    assert_eq!(relinearize(params.max_level(), &mut client), Ok(()));
+    let (what, stored, level) = ("relinearization".into(), 0, 5);
+    assert_eq!(
+        relinearize(5, &mut client),
+        Err(Error::KeyLevelTooLow { what, stored, level })
+    );
 }
 
 #[test]

@@ -70,10 +70,7 @@ fn run(client: &mut Client, slots: usize, case: &Case, input_level: usize, level
     )
     .unwrap();
     let mut keys = KeyRequest::default();
-    shape
-        .rotations(level)
-        .into_iter()
-        .for_each(|(step, level)| keys.add_rotation(step, level));
+    keys.add_rotations(&shape.rotations(level));
     let keys = client.secret.evaluation_keys(&keys, &mut client.rng).unwrap();
     let evaluator = Evaluator::new(keys);
 

@@ -1,7 +1,5 @@
 //! Buffers are recycled: once an operation has run, running it again takes no new memory.
 
-use std::collections::BTreeMap;
-
 use aphelion_runtime::ckks::encoding::Complex64;
 use aphelion_runtime::ckks::eval::{Evaluator, RawDiagonals};
 use aphelion_runtime::ckks::keys::KeyRequest;
@@ -25,15 +23,10 @@ fn a_running_program_takes_no_new_memory() {
             })
             .collect();
         let (shape, values) = LinearTransform::from_diagonals(2048, 1, 1, &diagonals, 4, vec![]).unwrap();
-        let mut request = KeyRequest {
-            relin: Some(level),
-            rotations: BTreeMap::from([(3, level)]),
-            ..KeyRequest::default()
-        };
-        let steps = shape.rotations(level);
-        steps
-            .into_iter()
-            .for_each(|(step, level)| request.add_rotation(step, level));
+        let mut request = KeyRequest::default();
+        request.add_relin(level);
+        request.add_rotation(3, level);
+        request.add_rotations(&shape.rotations(level));
         let evaluator = Evaluator::new(client.secret.evaluation_keys(&request, &mut client.rng).unwrap());
         let a = client.encrypt(&sample(2048, 1), level);
         let encoding = evaluator.diagonal_encoding(&shape, level, a.scale()).unwrap();

@@ -10,7 +10,7 @@ use crate::common::{Client, bits, division, error_bits, key_switch, parameters, 
 fn setup(params: std::sync::Arc<Parameters>) -> (Client, Evaluator) {
     let mut client = Client::new(params);
     let mut keys = KeyRequest::default();
-    keys.add_relin(client.params.max_level());
+    (0..=client.params.max_level()).for_each(|level| keys.add_relin(level));
     let keys = client.secret.evaluation_keys(&keys, &mut client.rng).unwrap();
     (client, Evaluator::new(keys))
 }

@@ -10,15 +10,15 @@ use crate::graph::ValueId;
 const BOOTSTRAP_RANGE: f64 = 2.0;
 
 /// A model and a source of samples; without them nothing is added.
-pub(super) struct Errors {
-    source: Option<(NoiseModel, Gaussian)>,
+pub(super) struct Errors<'a> {
+    source: Option<(&'a NoiseModel, Gaussian)>,
     slots: usize,
 }
 
-impl Errors {
+impl<'a> Errors<'a> {
     /// The errors of the op that yields `id`.
-    pub(super) fn new(noise: Option<(NoiseModel, u64)>, id: ValueId, slots: usize) -> Self {
-        let source = noise.map(|(model, seed)| (model, Gaussian::new(seed, u64::from(id.0))));
+    pub(super) fn new(noise: Option<&'a (NoiseModel, u64)>, id: ValueId, slots: usize) -> Self {
+        let source = noise.map(|(model, seed)| (model, Gaussian::new(*seed, u64::from(id.0))));
         Errors { source, slots }
     }
 

@@ -171,9 +171,9 @@ impl<'a> Interpreter<'a> {
         watch: &mut Watch<'_>,
     ) -> Result<Vec<Run<'i>>, IrError> {
         let start = |(inputs, noise): &(&'i BTreeMap<String, Vec<f64>>, Noise)| {
-            let noise = match (noise, self.model) {
+            let noise = match (noise, &self.model) {
                 (Noise::Off, _) => None,
-                (Noise::Seeded(seed), Some(model)) => Some((model, *seed)),
+                (Noise::Seeded(seed), Some(model)) => Some((model.clone(), *seed)),
                 (Noise::Seeded(_), None) => {
                     let message = "noise needs parameters; select them first";
                     return Err(IrError::interpret(&Default::default(), message));
@@ -255,7 +255,7 @@ impl<'a> Interpreter<'a> {
         transformed: Option<Transformed>,
         run: &Run<'_>,
     ) -> Result<Contents, IrError> {
-        let mut errors = Errors::new(run.noise, id, node.ty.slots);
+        let mut errors = Errors::new(run.noise.as_ref(), id, node.ty.slots);
         let computed = self.compute(id, node, transformed, (&run.values, run.inputs), &mut errors);
         computed
             .and_then(|value| errors.check_range(&node.ty, &value).map(|()| value))

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::sine::{arcsine, cosine};
 use crate::ckks::Ciphertext;
 use crate::ckks::eval::Evaluator;
-use crate::ckks::polynomial::{PolynomialPlan, Sum, power_depth};
+use crate::ckks::polynomial::PolynomialPlan;
 use crate::error::{Error, Result};
 
 /// A planned reduction.
@@ -171,17 +171,8 @@ fn each(
     inputs.into_par_iter().map(step).collect()
 }
 
+/// The depth that each key switch of a polynomial starts at, whose input is at depth `start`.
 fn polynomial_relinearizations(plan: &PolynomialPlan, start: usize) -> Vec<usize> {
-    fn collect(sum: &Sum, start: usize, depths: &mut Vec<usize>) {
-        if !sum.products.is_empty() {
-            depths.push(start + sum.depth - 1);
-        }
-        for product in &sum.products {
-            collect(&product.quotient, start, depths);
-        }
-    }
-    let powers = plan.powers().iter();
-    let mut depths: Vec<usize> = powers.map(|step| start + power_depth(step.index) - 1).collect();
-    collect(plan.root(), start, &mut depths);
-    depths
+    let depths = plan.relinearization_depths().into_iter();
+    depths.map(|depth| start + depth).collect()
 }

@@ -317,7 +317,7 @@ impl BootstrapPlan {
         Ok(keys)
     }
 
-    /// The keys of each part of a bootstrap. Parts share keys, at the highest level that any of them needs.
+    /// The keys of each part of a bootstrap. Parts share keys, at the highest level of a band that any of them needs.
     ///
     /// # Errors
     /// As [`BootstrapPlan::key_request`].
@@ -330,9 +330,7 @@ impl BootstrapPlan {
         let transforms = |transforms: Vec<PlannedTransform>| {
             request_for(&|keys| {
                 for transform in &transforms {
-                    for (step, level) in transform.shape.rotations(transform.level) {
-                        keys.add_rotation(step, level);
-                    }
+                    keys.add_rotations(&transform.shape.rotations(transform.level));
                 }
             })
         };
@@ -346,7 +344,13 @@ impl BootstrapPlan {
             encapsulation.add_rotation(step, self.raised_level());
         }
         Ok(vec![
-            ("eval_mod", request_for(&|keys| keys.add_relin(top))),
+            (
+                "eval_mod",
+                request_for(&|keys| {
+                    let depths = self.eval_mod.relinearization_depths();
+                    depths.iter().for_each(|depth| keys.add_relin(self.ladder()[*depth]));
+                }),
+            ),
             ("conjugation", request_for(&|keys| keys.add_conjugation(top))),
             ("mod_raise", request_for(&|keys| keys.add_encapsulation(&encapsulation))),
             (
@@ -490,8 +494,7 @@ impl BootstrapPlan {
 /// The key switch of a chain.
 pub(super) fn switch_shape(literal: &ParametersLiteral) -> SwitchShape {
     SwitchShape {
-        digit_primes: literal.q.len().div_ceil(literal.dnum),
-        special: literal.special_limbs(),
+        gadgets: literal.level_gadgets(),
     }
 }
 

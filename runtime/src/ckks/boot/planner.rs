@@ -93,10 +93,10 @@ impl BootstrapPlan {
                     {
                         let chosen = BootstrapCircuit {
                             log_reduction_prime: log_prime,
-                            digits: Some(sketch.digits(&shape)),
+                            digits: Some(shape.digits()),
                             ..circuit.clone()
                         };
-                        best = Some((cost, with_largest_primes(request, chosen, &shape, &eval_mod)));
+                        best = Some((cost, with_largest_primes(request, chosen, cost, &eval_mod)));
                     }
                 }
             }
@@ -171,11 +171,12 @@ fn smallest_primes(
     Ok((Some((sketch_at(high), log_prime)), most_bits))
 }
 
-/// The circuit with the largest primes of the reduction under which the same digits are secure: more bits for the same work.
+/// The circuit with the largest primes of the reduction under which as many digits are secure and cost hardly more than `least`: more
+/// bits for the same work.
 fn with_largest_primes(
     request: &BootstrapRequest,
     circuit: BootstrapCircuit,
-    shape: &SwitchShape,
+    least: f64,
     eval_mod: &EvalMod,
 ) -> BootstrapCircuit {
     let larger = (0..REDUCTION_PRIME_STEPS)
@@ -186,7 +187,8 @@ fn with_largest_primes(
         .take_while(|larger| larger.log_reduction_prime > circuit.log_reduction_prime)
         .find(|larger| {
             let sketch = Sketch::new(request, larger, eval_mod);
-            sketch.switch_shapes(request, larger).contains(shape)
+            let shape = sketch.switch_shape(request, larger);
+            shape.is_some_and(|shape| cost(&sketch, request, larger, eval_mod, &shape) <= (1.0 + MORE_WORK) * least)
         });
     larger.unwrap_or(circuit)
 }
@@ -198,12 +200,14 @@ fn cheapest_shape(
     circuit: &BootstrapCircuit,
     eval_mod: &EvalMod,
 ) -> Option<(f64, SwitchShape)> {
-    let shapes = sketch.switch_shapes(request, circuit).into_iter();
-    shapes
+    sketch
+        .switch_shapes(request, circuit)
         .map(|shape| (cost(sketch, request, circuit, eval_mod, &shape), shape))
         .min_by(|(a, _), (b, _)| a.total_cmp(b))
 }
 
+/// What larger primes of the reduction may cost, of the whole work.
+const MORE_WORK: f64 = 0.005;
 /// Least log2 of a prime of the reduction to try.
 const LEAST_REDUCTION_PRIME: f64 = MAX_LOG_PRIME - REDUCTION_PRIME_STEPS as f64;
 /// Sizes tried besides, a bit apart.

@@ -46,10 +46,10 @@ pub(super) struct NoiseInputs<'a> {
     /// log2 of the scale of the message.
     pub log_scale: f64,
     pub log_q0: f64,
-    /// log2 of the special modulus over the widest digit.
+    /// log2 of the special modulus over the widest digit, at least.
     pub log_margin: f64,
-    /// Key-switching digits.
-    pub digits: usize,
+    /// Key-switching digits of slots_to_coeffs and of the reduction, at most.
+    pub digits: [usize; 2],
     pub slots_to_coeffs: &'a [FactorNoise],
     pub coeffs_to_slots: &'a [FactorNoise],
     /// log2 of the scales of the reduction, by depth.
@@ -231,7 +231,8 @@ pub(super) fn precision(inputs: &NoiseInputs, gains: &Gains) -> Precision {
     // Variances of one coefficient: of a division's two roundings, and of a key switch without them.
     let rounding = |weight: usize| (1.0 + weight as f64) / 12.0;
     let divided = rounding(inputs.hamming_weight);
-    let switched = inputs.digits as f64 * n / 12.0 * FRESH_DEVIATION.powi(2) / squared(inputs.log_margin);
+    let switch = |digits: usize| digits as f64 * n / 12.0 * FRESH_DEVIATION.powi(2) / squared(inputs.log_margin);
+    let [switched_below, switched] = inputs.digits.map(switch);
     let encoded = |slots: usize, log_plain: f64| 2.0 * slots as f64 / 12.0 / squared(log_plain);
 
     // Slots to coefficients, per coefficient. The trace leaves of the noise what lies in the message's subring.
@@ -243,7 +244,7 @@ pub(super) fn precision(inputs: &NoiseInputs, gains: &Gains) -> Precision {
         before += 4.0 * width * encoded(inputs.slots, factor.log_plain) / width;
         stages_done += factor.stages;
         let done = (stages_done as f64).exp2();
-        before += slots * (divided + switched / 4.0) / done / squared(factor.log_scale);
+        before += slots * (divided + switched_below / 4.0) / done / squared(factor.log_scale);
     }
 
     // Raising: to the sparse secret under a special prime of its own, and back.

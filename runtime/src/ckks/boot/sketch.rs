@@ -11,7 +11,7 @@ use super::precision::{FactorNoise, Gains, NoiseInputs, Precision, precision};
 use super::sine::sine_error;
 use crate::ckks::keys::RAISED_MARGIN;
 use crate::ckks::params::{
-    ChainRequest, KEY_SWITCH_MARGIN_BITS, ParametersLiteral, Security, UpperLevel, max_log_qp, special_limbs,
+    ChainRequest, KEY_SWITCH_MARGIN_BITS, ParametersLiteral, Security, UpperLevel, level_gadgets, max_log_qp,
     special_limbs_beyond,
 };
 use crate::error::{Error, Result};
@@ -176,7 +176,7 @@ impl Sketch {
         };
         let shape = self.switch_shape(request, circuit);
         let shape = shape.as_ref();
-        let widest = shape.map_or(0.0, |shape| self.widest_digit(shape.digit_primes));
+        let widest = shape.map_or(0.0, |shape| self.widest_digit(shape.digit_primes()));
         let log_p = shape.map_or(0.0, |shape| log_special(widest, shape.special_primes()));
         Ok(precision(
             &NoiseInputs {
@@ -189,7 +189,7 @@ impl Sketch {
                 log_scale: request.log_scale,
                 log_q0: self.log_primes[0],
                 log_margin: log_p - widest,
-                digits: shape.map_or(1, |shape| self.log_primes.len().div_ceil(shape.digit_primes)),
+                digits: [to_coeffs, self.ladder[0]].map(|level| shape.map_or(1, |shape| shape.digits_at(level))),
                 slots_to_coeffs: &slots_to_coeffs,
                 coeffs_to_slots: &coeffs_to_slots,
                 log_scales: &self.log_scales,
@@ -208,7 +208,7 @@ impl Sketch {
     /// Special primes of keys from the ephemeral secret, with those of a shape.
     pub(super) fn raising_special(&self, shape: &SwitchShape) -> usize {
         let count = shape.special_primes();
-        let log_each = log_special(self.widest_digit(shape.digit_primes), count) / count as f64;
+        let log_each = log_special(self.widest_digit(shape.digit_primes()), count) / count as f64;
         special_limbs_beyond(&vec![log_each; count], self.log_primes[0] + RAISED_MARGIN)
     }
 
@@ -218,7 +218,12 @@ impl Sketch {
     }
 
     /// Every width of digits that stays secure, widest first, with the special primes it takes.
-    pub(super) fn switch_shapes(&self, request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Vec<SwitchShape> {
+    pub(super) fn switch_shapes(
+        &self,
+        request: &BootstrapRequest,
+        circuit: &BootstrapCircuit,
+    ) -> impl Iterator<Item = SwitchShape> {
+        let security = request.security;
         let bound = match request.security {
             Security::Classical128 => max_log_qp(request.log_n, circuit.secret).map_or(0.0, f64::from),
             Security::None => f64::INFINITY,
@@ -228,33 +233,25 @@ impl Sketch {
         (1..=count.div_ceil(2))
             .rev()
             // As many digits of a smaller width cost less.
-            .filter(|width| count.div_ceil(count.div_ceil(*width)) == *width)
-            .filter_map(|digit_primes| {
+            .filter(move |width| count.div_ceil(count.div_ceil(*width)) == *width)
+            .filter_map(move |digit_primes| {
                 let widest = self.widest_digit(digit_primes);
                 let special = ((widest - 0.2) / MAX_LOG_SPECIAL).ceil();
-                let fits = match request.security {
+                let fits = match security {
                     Security::Classical128 => log_q + log_special(widest, special as usize) <= bound,
                     Security::None => count.div_ceil(digit_primes) >= INSECURE_DIGITS.min(count),
                 };
                 let log_each = log_special(widest, special as usize) / special;
                 fits.then(|| SwitchShape {
-                    digit_primes,
-                    special: special_limbs(&self.log_primes, digit_primes, &vec![log_each; special as usize]),
+                    gadgets: level_gadgets(&self.log_primes, &vec![log_each; special as usize], digit_primes),
                 })
             })
-            .collect()
     }
 
     /// The digits of the circuit, or where it does not say the widest that stay secure.
     pub(super) fn switch_shape(&self, request: &BootstrapRequest, circuit: &BootstrapCircuit) -> Option<SwitchShape> {
-        let shapes = self.switch_shapes(request, circuit);
-        let is_wanted = |shape: &SwitchShape| circuit.digits.is_none_or(|digits| self.digits(shape) == digits);
-        shapes.into_iter().find(is_wanted)
-    }
-
-    /// Digits of the whole chain.
-    pub(super) fn digits(&self, shape: &SwitchShape) -> usize {
-        self.log_primes.len().div_ceil(shape.digit_primes)
+        let is_wanted = |shape: &SwitchShape| circuit.digits.is_none_or(|digits| shape.digits() == digits);
+        self.switch_shapes(request, circuit).find(is_wanted)
     }
 
     /// The chain, in the circuit's number of digits or more where the primes' sizes demand it.
@@ -277,7 +274,7 @@ impl Sketch {
         let Some(shape) = self.switch_shape(request, circuit) else {
             return Err(insecure(self.log_primes.iter().sum::<f64>() + MAX_LOG_SPECIAL));
         };
-        let mut width = shape.digit_primes;
+        let mut width = shape.digit_primes();
         loop {
             let chain = ChainRequest {
                 log_n: request.log_n,

@@ -126,6 +126,7 @@ mod tests {
     use super::*;
     use crate::ckks::boot::Content;
     use crate::ckks::params::Security;
+    use crate::ckks::params::level_gadgets;
 
     fn raising<'a>(request: &'a BootstrapRequest, shape: &'a SwitchShape) -> Raising<'a> {
         Raising {
@@ -139,8 +140,7 @@ mod tests {
     #[test]
     fn stages_go_where_they_are_cheap() {
         let shape = SwitchShape {
-            digit_primes: 7,
-            special: vec![7; 36],
+            gadgets: level_gadgets(&[48.0; 36], &[49.0; 7], 7),
         };
         let request = |slots| BootstrapRequest {
             log_n: 16,

@@ -199,8 +199,10 @@ impl Evaluator {
     ) -> Result<Vec<Ciphertext>> {
         self.check_inputs(inputs, shape, level)?;
         let encoding = self.diagonal_encoding(shape, level, inputs[0].scale())?;
-        for (step, level) in shape.rotations(level) {
-            self.keys().get(KeyPurpose::Rotate(step), level)?;
+        for (step, levels) in shape.rotations(level) {
+            for level in levels {
+                self.keys().get(KeyPurpose::Rotate(step), level)?;
+            }
         }
         let basis = encoding.basis;
         let Layout {

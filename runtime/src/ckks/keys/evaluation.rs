@@ -1,25 +1,26 @@
-//! The keys a server needs: one for relinearisation, one for each rotation, each at the level it is used at.
+//! The keys a server needs: one for relinearisation, one for each rotation, each at the level it is used at; one more for each further
+//! band of levels that it is used in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{EncapsulationKeys, KeySwitchKey, SecretKey};
-use crate::ckks::params::Parameters;
+use crate::ckks::params::{KeyBands, Parameters};
 use crate::error::{Error, Result};
 use crate::ring::SecretRng;
 
-/// Which evaluation keys a program needs, each with the highest level it is used at.
+/// Which evaluation keys a program needs, each with levels it is used at: a key serves lower levels of its band.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KeyRequest {
-    /// Relinearisation.
-    pub relin: Option<usize>,
-    /// Complex conjugation.
-    pub conjugation: Option<usize>,
-    /// Level by rotation step (slots to the left).
-    pub rotations: BTreeMap<usize, usize>,
+    /// Levels of relinearisation.
+    pub relin: BTreeSet<usize>,
+    /// Levels of complex conjugation.
+    pub conjugation: BTreeSet<usize>,
+    /// Levels by rotation step (slots to the left).
+    pub rotations: BTreeMap<usize, BTreeSet<usize>>,
     /// The way to an ephemeral sparse secret and back, which bootstrapping takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encapsulation: Option<EncapsulationRequest>,
@@ -73,21 +74,27 @@ impl EncapsulationRequest {
 }
 
 impl KeyRequest {
-    /// Raises the relinearisation key to at least `level`.
+    /// Asks for relinearisation at `level`.
     pub fn add_relin(&mut self, level: usize) {
-        self.relin = self.relin.max(Some(level));
+        self.relin.insert(level);
     }
 
-    /// Raises the conjugation key to at least `level`.
+    /// Asks for conjugation at `level`.
     pub fn add_conjugation(&mut self, level: usize) {
-        self.conjugation = self.conjugation.max(Some(level));
+        self.conjugation.insert(level);
     }
 
-    /// Raises the key of a rotation to at least `level`. Step 0 needs none.
+    /// Asks for a rotation at `level`. Step 0 needs no key.
     pub fn add_rotation(&mut self, step: usize, level: usize) {
         if step != 0 {
-            let stored = self.rotations.entry(step).or_insert(level);
-            *stored = level.max(*stored);
+            self.rotations.entry(step).or_default().insert(level);
+        }
+    }
+
+    /// Asks for rotations at their levels, by step.
+    pub fn add_rotations(&mut self, rotations: &BTreeMap<usize, BTreeSet<usize>>) {
+        for (step, levels) in rotations {
+            levels.iter().for_each(|level| self.add_rotation(*step, *level));
         }
     }
 
@@ -98,26 +105,57 @@ impl KeyRequest {
 
     /// Asks for everything that `other` asks for as well.
     pub fn merge(&mut self, other: &Self) {
-        self.relin = self.relin.max(other.relin);
-        self.conjugation = self.conjugation.max(other.conjugation);
-        for (step, level) in &other.rotations {
-            self.add_rotation(*step, *level);
-        }
+        self.relin.extend(&other.relin);
+        self.conjugation.extend(&other.conjugation);
+        self.add_rotations(&other.rotations);
         if let Some(request) = &other.encapsulation {
             self.add_encapsulation(request);
         }
     }
 
-    /// The switching keys one by one: first relinearisation, then conjugation, then rotations by rising step.
+    /// Everything asked for, with its levels: first relinearisation, then conjugation, then rotations by rising step.
+    pub fn uses(&self) -> impl Iterator<Item = (KeyPurpose, &BTreeSet<usize>)> {
+        let rotations = self.rotations.iter();
+        let rotations = rotations.map(|(step, levels)| (KeyPurpose::Rotate(*step), levels));
+        [
+            (KeyPurpose::Relinearize, &self.relin),
+            (KeyPurpose::Conjugate, &self.conjugation),
+        ]
+        .into_iter()
+        .chain(rotations)
+    }
+
+    /// The switching keys one by one, each with the highest level of its band that is asked for: in the order of
+    /// [`KeyRequest::uses`], then by rising level.
     #[must_use]
-    pub fn keys(&self) -> Vec<(KeyPurpose, usize)> {
-        let relin = self.relin.map(|level| (KeyPurpose::Relinearize, level));
-        let conjugation = self.conjugation.map(|level| (KeyPurpose::Conjugate, level));
-        let rotations = self
-            .rotations
-            .iter()
-            .map(|(step, level)| (KeyPurpose::Rotate(*step), *level));
-        relin.into_iter().chain(conjugation).chain(rotations).collect()
+    pub fn keys(&self, bands: &KeyBands) -> Vec<(KeyPurpose, usize)> {
+        let of_use = |(purpose, levels): (KeyPurpose, &BTreeSet<usize>)| {
+            let levels = bands.highest(levels).into_iter();
+            levels.map(move |level| (purpose, level))
+        };
+        self.uses().flat_map(of_use).collect()
+    }
+
+    /// The level of the key for a purpose that serves `level`'s band, if one is asked for.
+    #[must_use]
+    pub fn key_level(&self, purpose: KeyPurpose, level: usize, bands: &KeyBands) -> Option<usize> {
+        let levels = match purpose {
+            KeyPurpose::Relinearize => Some(&self.relin),
+            KeyPurpose::Conjugate => Some(&self.conjugation),
+            KeyPurpose::Rotate(step) => self.rotations.get(&step),
+        };
+        let same_band = levels?.range(..=bands.top(level)).next_back();
+        same_band.copied().filter(|found| bands.top(*found) == bands.top(level))
+    }
+
+    /// The same request without levels that the keys for others serve.
+    #[must_use]
+    pub fn in_bands(mut self, bands: &KeyBands) -> Self {
+        let all = [&mut self.relin, &mut self.conjugation].into_iter();
+        for levels in all.chain(self.rotations.values_mut()) {
+            *levels = bands.highest(levels);
+        }
+        self
     }
 }
 
@@ -170,7 +208,8 @@ impl SecretKey {
     /// As [`SecretKey::evaluation_key`].
     pub fn evaluation_keys(&self, request: &KeyRequest, rng: &mut SecretRng) -> Result<EvaluationKeys> {
         let mut keys = EvaluationKeys::new(&self.params);
-        let tasks: Vec<_> = request.keys().into_iter().map(|key| (key, rng.fork())).collect();
+        let wanted = request.keys(self.params.key_bands()).into_iter();
+        let tasks: Vec<_> = wanted.map(|key| (key, rng.fork())).collect();
         let made: Result<Vec<_>> = tasks
             .into_par_iter()
             .map(|((purpose, level), mut rng)| Ok((purpose, self.evaluation_key(purpose, level, &mut rng)?)))
@@ -189,7 +228,8 @@ impl SecretKey {
 #[derive(Clone)]
 pub struct EvaluationKeys {
     params: Arc<Parameters>,
-    keys: BTreeMap<KeyPurpose, Arc<KeySwitchKey>>,
+    /// By purpose and the highest level of the band.
+    keys: BTreeMap<(KeyPurpose, usize), Arc<KeySwitchKey>>,
     encapsulation: Option<Arc<EncapsulationKeys>>,
 }
 
@@ -210,23 +250,31 @@ impl EvaluationKeys {
         &self.params
     }
 
-    /// Adds a key; one of the same purpose at a higher level stays.
+    /// Adds a key; one of the same purpose and band at a higher level stays.
     pub fn insert(&mut self, purpose: KeyPurpose, key: KeySwitchKey) {
-        if self.keys.get(&purpose).is_none_or(|present| present.level < key.level) {
-            self.keys.insert(purpose, Arc::new(key));
+        let place = (purpose, self.params.key_bands().top(key.level));
+        if self.keys.get(&place).is_none_or(|present| present.level < key.level) {
+            self.keys.insert(place, Arc::new(key));
         }
     }
 
-    /// All keys, by purpose.
+    /// All keys, by purpose and rising level.
     pub fn iter(&self) -> impl Iterator<Item = (KeyPurpose, &KeySwitchKey)> {
-        self.keys.iter().map(|(purpose, key)| (*purpose, &**key))
+        self.keys.iter().map(|((purpose, _), key)| (*purpose, &**key))
+    }
+
+    /// The keys for a purpose, by rising level.
+    fn of_purpose(&self, purpose: KeyPurpose) -> impl DoubleEndedIterator<Item = &Arc<KeySwitchKey>> {
+        self.keys
+            .range((purpose, 0)..=(purpose, usize::MAX))
+            .map(|(_, key)| key)
     }
 
     /// Identifies the set: BLAKE3 of the random seeds that its keys were made with.
     #[must_use]
     pub fn identity(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
-        for (purpose, key) in &self.keys {
+        for ((purpose, _), key) in &self.keys {
             hasher.update(format!("{purpose} {}", key.level).as_bytes());
             hasher.update(&key.seed);
         }
@@ -266,18 +314,17 @@ impl EvaluationKeys {
         self.keys.values().map(|key| key.mapped_bytes()).sum::<usize>() + encapsulation
     }
 
-    /// Returns the memory of a key that is mapped from a file to the system until the key is used again.
+    /// Returns the memory of the keys for a purpose, where they are mapped from a file, to the system until they are used again.
     pub fn release_pages(&self, purpose: KeyPurpose) {
-        if let Some(key) = self.keys.get(&purpose) {
-            key.release_pages();
-        }
+        self.of_purpose(purpose).for_each(|key| key.release_pages());
     }
 
-    /// Bytes in memory of those keys that serve a request, whole, whatever level it asks for.
+    /// Bytes in memory of those keys that serve a request, whole, whatever level of their bands it asks for.
     #[must_use]
     pub fn bytes_of(&self, request: &KeyRequest) -> usize {
-        let purposes = request.keys().into_iter();
-        let keys = purposes.filter_map(|(purpose, _)| self.keys.get(&purpose));
+        let bands = self.params.key_bands();
+        let wanted = request.keys(bands).into_iter();
+        let keys = wanted.filter_map(|(purpose, level)| self.keys.get(&(purpose, bands.top(level))));
         let encapsulation = self.encapsulation.as_ref().zip(request.encapsulation.as_ref());
         keys.map(|key| key.memory_bytes()).sum::<usize>()
             + encapsulation.map_or(0, |(keys, request)| keys.bytes_of(request))
@@ -317,20 +364,26 @@ impl EvaluationKeys {
     ///
     /// # Errors
     /// [`Error::MissingRotationKey`], [`Error::MissingConjugationKey`], [`Error::MissingRelinKey`] when there is none,
-    /// [`Error::KeyLevelTooLow`] when there is one for lower levels only.
+    /// [`Error::KeyLevelTooLow`] when there is one for lower levels.
     pub fn get(&self, purpose: KeyPurpose, level: usize) -> Result<&Arc<KeySwitchKey>> {
-        match self.keys.get(&purpose) {
-            Some(key) if key.level >= level => Ok(key),
-            Some(key) => Err(Error::KeyLevelTooLow {
-                what: purpose.to_string(),
-                stored: key.level,
-                level,
-            }),
-            None => Err(match purpose {
-                KeyPurpose::Relinearize => Error::MissingRelinKey { level },
-                KeyPurpose::Conjugate => Error::MissingConjugationKey { level },
-                KeyPurpose::Rotate(step) => Error::MissingRotationKey { step, level },
-            }),
+        let key = self.keys.get(&(purpose, self.params.key_bands().top(level)));
+        if let Some(key) = key.filter(|key| key.level >= level) {
+            return Ok(key);
         }
+        let mut lower = self
+            .of_purpose(purpose)
+            .rev()
+            .map(|key| key.level)
+            .filter(|stored| *stored < level);
+        Err(match (lower.next(), purpose) {
+            (Some(stored), _) => Error::KeyLevelTooLow {
+                what: purpose.to_string(),
+                stored,
+                level,
+            },
+            (None, KeyPurpose::Relinearize) => Error::MissingRelinKey { level },
+            (None, KeyPurpose::Conjugate) => Error::MissingConjugationKey { level },
+            (None, KeyPurpose::Rotate(step)) => Error::MissingRotationKey { step, level },
+        })
     }
 }

@@ -1,9 +1,10 @@
 //! Key-switching keys: hybrid, with digits of consecutive primes and a special modulus P.
 //!
 //! A key at level l from secret f to secret t holds, for each digit d, `b_d = -a_d t + e_d + P T_d f` over q_0..q_l and
-//! the special primes of that level, where P is the product of all special primes and T_d is 1 modulo the digit's primes and 0
-//! modulo the others. It serves every level up to l, because a lower level merely leaves out limbs, of special primes too: the
-//! digits make up for those (see [`RingContext::decompose`](crate::ring::RingContext::decompose)). The a_d are uniform and given by a seed: they are made as they are used (see
+//! the special primes of that level, where P is the product of all special primes of the level's band and T_d is 1 modulo the digit's
+//! primes and 0 modulo the others. Special primes of a low band are ciphertext primes, too, those above it: the modulus of a key divides
+//! that of the whole chain. It serves every level of its band up to l, because a lower level merely leaves out limbs, of special
+//! primes too: the digits make up for those (see [`RingContext::decompose`](crate::ring::RingContext::decompose)). The a_d are uniform and given by a seed: they are made as they are used (see
 //! [`SeededPoly`]), unless they are kept because there is room.
 //!
 //! Source: Han, Ki, "Better Bootstrapping for Approximate Homomorphic Encryption", CT-RSA 2020, section 3.
@@ -20,7 +21,7 @@ use crate::ring::{
     turned_products_with_keys,
 };
 
-/// A key that switches from one secret to another, at any level up to its own.
+/// A key that switches from one secret to another, at any level of its band up to its own.
 pub struct KeySwitchKey {
     pub(crate) seed: [u8; 32],
     pub(crate) level: usize,
@@ -31,7 +32,7 @@ pub struct KeySwitchKey {
 }
 
 impl KeySwitchKey {
-    /// The highest level it serves.
+    /// The highest level it serves; the lowest is that of its band ([`Parameters::key_bands`]).
     #[must_use]
     pub fn level(&self) -> usize {
         self.level
@@ -116,7 +117,7 @@ impl KeySwitchKey {
             let mut body = encryption_of_zero(params, params.raised_basis(level), &mask, to, rng);
             for limb in params.digit(digit, level) {
                 let modulus = *body.modulus(limb);
-                let special = params.ring().special_modulus(params.p().len(), limb);
+                let special = params.ring().special_modulus(params.gadget(level).key_p_limbs, limb);
                 for (value, secret) in body.limb_mut(limb).iter_mut().zip(from.limb(limb)) {
                     *value = modulus.mul_add(special, *secret, *value);
                 }
@@ -184,7 +185,7 @@ pub(super) fn digit_mask(seed: &[u8; 32], digit: usize) -> SeededPoly {
 }
 
 impl SecretKey {
-    /// The key that relinearises at levels up to `level`: from s^2 to s.
+    /// The key that relinearises at levels of a band up to `level`: from s^2 to s.
     ///
     /// # Errors
     /// [`crate::error::Error::LevelTooHigh`].
@@ -193,7 +194,7 @@ impl SecretKey {
         KeySwitchKey::generate(&self.params, &square, &self.poly, level, rng)
     }
 
-    /// The key for the automorphism X -> X^`element` at levels up to `level`.
+    /// The key for the automorphism X -> X^`element` at levels of a band up to `level`.
     ///
     /// It switches from s to the image of s under the inverse automorphism; applying the automorphism afterwards
     /// returns to s. So the digits of a hoisted decomposition are never permuted, only results are.

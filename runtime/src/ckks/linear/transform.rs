@@ -214,12 +214,11 @@ impl LinearTransform {
         self.diagonals.chunk_by(|a, b| (a.out, a.giant) == (b.out, b.giant))
     }
 
-    /// Every rotation that needs a key, with the level it is used at when the transform works at `level`: baby and
+    /// Every rotation that needs a key, with the levels it is used at when the transform works at `level`: baby and
     /// giant steps at `level`, folds one below.
     #[must_use]
-    pub fn rotations(&self, level: usize) -> BTreeMap<usize, usize> {
-        let mut rotations: BTreeMap<usize, usize> =
-            self.folds.iter().map(|fold| (*fold, level.saturating_sub(1))).collect();
+    pub fn rotations(&self, level: usize) -> BTreeMap<usize, BTreeSet<usize>> {
+        let mut rotations: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         let giants: Vec<usize> = if self.chained_giants {
             self.chain_steps().into()
         } else {
@@ -227,7 +226,10 @@ impl LinearTransform {
         };
         let babies = self.diagonals.iter().map(|idx| idx.baby);
         let steps = babies.chain(giants).filter(|step| *step != 0);
-        rotations.extend(steps.map(|step| (step, level)));
+        let folds = self.folds.iter().map(|fold| (*fold, level.saturating_sub(1)));
+        for (step, level) in folds.chain(steps.map(|step| (step, level))) {
+            rotations.entry(step).or_default().insert(level);
+        }
         rotations
     }
 
@@ -263,7 +265,8 @@ mod tests {
             idx(1, 0, 1, 1),
         ];
         let shape = LinearTransform::new(8, 2, 2, diagonals, vec![2]).unwrap();
-        assert_eq!(shape.rotations(5), BTreeMap::from([(1, 5), (2, 4), (3, 5), (4, 5)]));
+        let expected = [(1, 5), (2, 4), (3, 5), (4, 5)].map(|(step, level)| (step, BTreeSet::from([level])));
+        assert_eq!(shape.rotations(5), BTreeMap::from(expected));
         assert_eq!(shape.key_switches(), 3 + 2 + 2);
         assert_eq!(shape.baby_uses()[&(0, 1)], 2);
         assert_eq!(shape.groups().count(), 4);

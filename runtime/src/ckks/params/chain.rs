@@ -135,23 +135,13 @@ impl ParametersLiteral {
     }
 }
 
-/// Special primes in use at each level, all given by their log2: as many, from the front, as exceed the largest digit of the level
-/// by [`KEY_SWITCH_MARGIN_BITS`], or all.
-pub(crate) fn special_limbs(log_q: &[f64], digit_primes: usize, log_p: &[f64]) -> Vec<usize> {
-    let at = |level: usize| {
-        let digits = log_q[..=level].chunks(digit_primes).map(|digit| digit.iter().sum());
-        special_limbs_beyond(log_p, digits.fold(0.0, f64::max) + KEY_SWITCH_MARGIN_BITS)
-    };
-    (0..log_q.len()).map(at).collect()
-}
-
 /// How many primes, from the front and given by their log2, have a product of 2^`log2`; all if that is too much.
 pub(crate) fn special_limbs_beyond(log_p: &[f64], log2: f64) -> usize {
     let suffices = |count: &usize| log_p[..*count].iter().sum::<f64>() >= log2;
     (1..log_p.len()).find(suffices).unwrap_or(log_p.len())
 }
 
-/// Primes in every digit but perhaps the last.
+/// Primes in every digit of the highest level but perhaps the last.
 pub(super) fn digit_primes(q_count: usize, dnum: usize) -> usize {
     q_count.div_ceil(dnum)
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{KEY_SWITCH_SLACK_BITS, digit_primes, special_limbs, special_limbs_beyond};
-use super::{SecretDistribution, Security, max_log_qp, security_bits};
+use super::chain::{KEY_SWITCH_SLACK_BITS, digit_primes, special_limbs_beyond};
+use super::gadgets::{LevelGadget, level_gadgets};
+use super::{KeyBands, SecretDistribution, Security, max_log_qp, security_bits};
 use crate::ckks::wire::Fingerprint;
 use crate::error::{Error, Result};
 use crate::ring::{Basis, Gadget, RingContext};
@@ -55,8 +56,9 @@ pub struct Parameters {
     literal: ParametersLiteral,
     ring: Arc<RingContext>,
     scales: Vec<f64>,
-    /// Special primes of the key switch at each level.
-    special_limbs: Vec<usize>,
+    /// Digits and special primes of the key switch at each level.
+    gadgets: Vec<LevelGadget>,
+    bands: KeyBands,
     security_bits: Option<f64>,
     fingerprint: Fingerprint,
 }
@@ -83,9 +85,11 @@ impl Parameters {
             }
         }
         let ring = RingContext::new(literal.log_n, &literal.q, &literal.p)?;
+        let gadgets = literal.level_gadgets();
         Ok(Arc::new(Self {
             scales: canonical_scales(&literal)?,
-            special_limbs: literal.special_limbs(),
+            bands: KeyBands::of(&gadgets),
+            gadgets,
             security_bits: security_bits(literal.log_n, literal.secret, log_qp).ok(),
             fingerprint: fingerprint(&literal),
             literal,
@@ -180,33 +184,62 @@ impl Parameters {
         &self.fingerprint
     }
 
-    /// Primes in every key-switching digit but perhaps the last.
+    /// Levels by the keys that serve them.
     #[must_use]
-    pub fn digit_primes(&self) -> usize {
-        digit_primes(self.literal.q.len(), self.literal.dnum)
+    pub fn key_bands(&self) -> &KeyBands {
+        &self.bands
+    }
+
+    /// Primes in every key-switching digit of a level but perhaps the last.
+    ///
+    /// # Panics
+    /// If `level` exceeds [`Parameters::max_level`].
+    #[must_use]
+    pub fn digit_primes(&self, level: usize) -> usize {
+        self.gadgets[level].digit_primes
     }
 
     /// Digits in use at a level.
+    ///
+    /// # Panics
+    /// If `level` exceeds [`Parameters::max_level`].
     #[must_use]
     pub fn digits(&self, level: usize) -> usize {
-        (level + 1).div_ceil(self.digit_primes())
+        (level + 1).div_ceil(self.digit_primes(level))
     }
 
     /// Indices of the ciphertext primes of a digit at a level.
+    ///
+    /// # Panics
+    /// If `level` exceeds [`Parameters::max_level`].
     #[must_use]
     pub fn digit(&self, digit: usize, level: usize) -> Range<usize> {
-        let width = self.digit_primes();
+        let width = self.digit_primes(level);
         digit * width..((digit + 1) * width).min(level + 1)
     }
 
     /// Special primes in use by a key switch at a level: as many as exceed the largest digit of that level by
-    /// [`KEY_SWITCH_MARGIN_BITS`], or all there are. Never fewer at a higher level.
+    /// [`KEY_SWITCH_MARGIN_BITS`](super::KEY_SWITCH_MARGIN_BITS), or by as much as all of the chain do at the highest level. Ciphertext primes above the level are
+    /// among them once those that are special everywhere are used up.
     ///
     /// # Panics
     /// If `level` exceeds [`Parameters::max_level`].
     #[must_use]
     pub fn special_limbs(&self, level: usize) -> usize {
-        self.special_limbs[level]
+        self.gadgets[level].special
+    }
+
+    /// The special primes in use by a key switch at a level.
+    ///
+    /// # Panics
+    /// If `level` exceeds [`Parameters::max_level`].
+    #[must_use]
+    pub fn special_primes(&self, level: usize) -> Vec<u64> {
+        let primes = self.ring.prime_indices(self.raised_basis(level)).into_iter();
+        primes
+            .skip(level + 1)
+            .map(|prime| self.ring.modulus(prime).value())
+            .collect()
     }
 
     /// Special primes that exceed `2^log2` together, or all there are.
@@ -226,9 +259,9 @@ impl Parameters {
     /// How the key switch cuts polynomials of a level into digits.
     pub(crate) fn gadget(&self, level: usize) -> Gadget {
         Gadget {
-            digit_limbs: self.digit_primes(),
+            digit_limbs: self.digit_primes(level),
             p_limbs: self.special_limbs(level),
-            key_p_limbs: self.p().len(),
+            key_p_limbs: self.gadgets[level].key_special,
         }
     }
 
@@ -298,10 +331,17 @@ impl Parameters {
 }
 
 impl ParametersLiteral {
-    /// Special primes of the key switch at each level.
-    pub(crate) fn special_limbs(&self) -> Vec<usize> {
-        let width = digit_primes(self.q.len(), self.dnum);
-        special_limbs(&log2_each(&self.q), width, &log2_each(&self.p))
+    /// Digits and special primes of the key switch at each level.
+    #[must_use]
+    pub fn level_gadgets(&self) -> Vec<LevelGadget> {
+        let width = digit_primes(self.q.len(), self.dnum.max(1));
+        level_gadgets(&log2_each(&self.q), &log2_each(&self.p), width)
+    }
+
+    /// Levels by the keys that serve them.
+    #[must_use]
+    pub fn key_bands(&self) -> KeyBands {
+        KeyBands::of(&self.level_gadgets())
     }
 }
 

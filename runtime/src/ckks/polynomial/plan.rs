@@ -130,15 +130,24 @@ impl PolynomialPlan {
     /// Relinearisations, each one key switch. If there are any, the first is at the input's own level.
     #[must_use]
     pub fn relinearizations(&self) -> usize {
-        fn count(sum: &Sum) -> usize {
-            let own = usize::from(!sum.products.is_empty());
-            own + sum
-                .products
-                .iter()
-                .map(|product| count(&product.quotient))
-                .sum::<usize>()
+        self.relinearization_depths().len()
+    }
+
+    /// For every relinearisation the depth it starts at: so many levels below the input.
+    #[must_use]
+    pub fn relinearization_depths(&self) -> Vec<usize> {
+        fn collect(sum: &Sum, depths: &mut Vec<usize>) {
+            if !sum.products.is_empty() {
+                depths.push(sum.depth - 1);
+            }
+            for product in &sum.products {
+                collect(&product.quotient, depths);
+            }
         }
-        self.powers.len() + count(&self.root)
+        let powers = self.powers.iter();
+        let mut depths: Vec<usize> = powers.map(|step| power_depth(step.index) - 1).collect();
+        collect(&self.root, &mut depths);
+        depths
     }
 }
 

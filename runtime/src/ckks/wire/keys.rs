@@ -89,7 +89,7 @@ impl SecretKey {
         mut done: impl FnMut(KeyPurpose, u64),
     ) -> Result<()> {
         let mut written = 0;
-        for (purpose, level) in request.keys() {
+        for (purpose, level) in request.keys(self.params.key_bands()) {
             let bytes = self
                 .evaluation_key(purpose, level, rng)?
                 .to_bytes(&self.params, purpose);
@@ -250,7 +250,8 @@ impl EvaluationKeys {
     /// [`Error::Io`], otherwise as [`KeySwitchKey::from_bytes`] and [`EncapsulationKeys::from_bytes`].
     pub fn read_from(params: &Arc<Parameters>, stream: &mut impl Read) -> Result<Self> {
         let mut keys = Self::new(params);
-        let max_payload = evaluation_key_bytes(params, params.max_level()).max(max_encapsulation_bytes(params));
+        let sizes = (0..=params.max_level()).map(|level| evaluation_key_bytes(params, level));
+        let max_payload = sizes.fold(max_encapsulation_bytes(params), usize::max);
         while let Some(bytes) = Frame::read_bytes(stream, params, max_payload)? {
             let (frame, _) = Frame::split_first(&bytes)?;
             match frame.kind {
