@@ -237,7 +237,7 @@ fn largest_error(found: &[Vec<f64>], expected: &[Vec<f64>]) -> f64 {
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
-/// The least memory that a plan runs in, and as much more.
+/// The least memory that a plan runs in, and as much more. A buffer or two may be on their way back to the pool while it is counted.
 fn within(plan: &Plan, more_bytes: u64) -> ServerOptions {
     let client = Client::new(plan.client().clone()).unwrap();
     let mut rng = SecretRng::from_seed([1; 32]);
@@ -251,8 +251,9 @@ fn within(plan: &Plan, more_bytes: u64) -> ServerOptions {
     let Some(Error::NotEnoughMemory { needed, allowed: 0 }) = refused else {
         panic!("{refused:?}");
     };
+    let on_their_way = 2 * (size_of::<u64>() << client.params().log_n()) as u64;
     ServerOptions {
-        memory_bytes: needed + more_bytes,
+        memory_bytes: needed + on_their_way + more_bytes,
         ..ServerOptions::default()
     }
 }
