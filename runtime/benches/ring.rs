@@ -5,6 +5,7 @@
 
 use std::hint::black_box;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aphelion_runtime::ring::{
@@ -65,17 +66,23 @@ fn transforms(run: &Run, backend: Backend) {
     }
 }
 
+/// A ring with so many ciphertext and special primes, and digits as wide as the latter allow.
+fn ring_of(log_n: u32, [q_count, p_count]: [usize; 2], backend: Backend) -> (Arc<RingContext>, Gadget) {
+    let primes = |bits, count| find_ntt_primes(log_n + 1, bits, count, &[]).expect("primes of this size exist");
+    let (q, p) = (primes(45, q_count), primes(49, p_count));
+    let ring = RingContext::with_backend(log_n, &q, &p, backend).expect("the primes fit the ring");
+    let gadget = Gadget {
+        digit_limbs: p_count,
+        p_limbs: p_count,
+        key_p_limbs: p_count,
+    };
+    (ring, gadget)
+}
+
 /// Limb-wise and modulus-changing operations at the sizes of the 128-bit sets: (log2 N, ciphertext primes, special primes).
 fn operations(run: &Run, backend: Backend) {
     for (log_n, q_count, p_count) in [(14, 8, 2), (15, 14, 4), (16, 27, 8)] {
-        let p = find_ntt_primes(log_n + 1, 49, p_count, &[]).expect("primes of this size exist");
-        let q = find_ntt_primes(log_n + 1, 45, q_count, &[]).expect("primes of this size exist");
-        let ring = RingContext::with_backend(log_n, &q, &p, backend).expect("the primes fit the ring");
-        let gadget = Gadget {
-            digit_limbs: p_count,
-            p_limbs: p_count,
-            key_p_limbs: p_count,
-        };
+        let (ring, gadget) = ring_of(log_n, [q_count, p_count], backend);
         let level = q_count - 1;
         let x = uniform(&ring, Basis::qp(level, p_count), Domain::Eval, &[1; 32]);
         let y = uniform(&ring, Basis::qp(level, p_count), Domain::Eval, &[2; 32]);
@@ -134,14 +141,7 @@ fn factors(run: &Run, backend: Backend) {
         if !name.contains(&run.filter) || !run.timed && log_n > 14 {
             continue;
         }
-        let p = find_ntt_primes(log_n + 1, 49, p_count, &[]).expect("primes of this size exist");
-        let q = find_ntt_primes(log_n + 1, 45, q_count, &[]).expect("primes of this size exist");
-        let ring = RingContext::with_backend(log_n, &q, &p, backend).expect("the primes fit the ring");
-        let gadget = Gadget {
-            digit_limbs: p_count,
-            p_limbs: p_count,
-            key_p_limbs: p_count,
-        };
+        let (ring, gadget) = ring_of(log_n, [q_count, p_count], backend);
         let basis = Basis::qp(q_count - 1, p_count);
         let parts = [1, 2].map(|seed| uniform(&ring, Basis::q(q_count - 1), Domain::Eval, &[seed; 32]));
         let digits = ring.decompose(&parts[1], gadget);

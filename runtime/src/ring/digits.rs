@@ -94,6 +94,17 @@ impl<'a> Digits<'a> {
         self.limbs.len()
     }
 
+    /// As many digits of a key as there are, at least that many being given.
+    pub(super) fn served_by<'k, 'p>(&self, key: &'k [KeyDigit<'p>]) -> &'k [KeyDigit<'p>] {
+        let needed = self.count();
+        assert!(
+            key.len() >= needed,
+            "the key has {} digits, {needed} are needed",
+            key.len()
+        );
+        &key[..needed]
+    }
+
     /// The primes that they are raised to.
     pub(super) fn basis(&self) -> Basis {
         self.basis
@@ -236,12 +247,8 @@ impl RingContext {
         onto: Option<[Poly; 2]>,
     ) -> [Poly; 2] {
         let digits = Digits::new(x, gadget);
-        let digit_count = digits.count();
-        assert!(
-            key.len() >= digit_count,
-            "the key has {} digits, {digit_count} are needed",
-            key.len()
-        );
+        let key = digits.served_by(key);
+        let digit_count = key.len();
         let is_onto = onto.is_some();
         let mut outs = onto.unwrap_or_else(|| [(); 2].map(|()| Poly::uninit(self, digits.basis, Domain::Eval)));
         let has_basis = |out: &Poly| (out.basis(), out.domain()) == (digits.basis, Domain::Eval);
@@ -272,8 +279,8 @@ impl RingContext {
                 let mut sums = unturned.as_chunks_mut::<2>().0.first_mut();
                 let own_row = own_row.as_mut().and_then(|rows| rows.iter_mut().next());
                 let own = digits.own(limb, own_row);
-                let width = KeyProducts::least_columns(self, &key[..digit_count]);
-                let key_limbs = key[..digit_count].iter().flat_map(|digit| digit.limbs_to_fetch(prime));
+                let width = KeyProducts::least_columns(self, key);
+                let key_limbs = key.iter().flat_map(|digit| digit.limbs_to_fetch(prime));
                 let key_limbs: Vec<&[u64]> = key_limbs.collect();
                 let lazily = self.table(prime).lazy_bound().is_some();
                 let mut others = digits.started((limb, position), &mut raised);

@@ -34,18 +34,13 @@ impl RingContext {
     /// [`Self::divide_each`] of [`Self::key_products`].
     pub fn switch(self: &Arc<Self>, x: &Poly, gadget: Gadget, key: &[KeyDigit], descent: Descent) -> [Poly; 2] {
         let digits = Digits::new(x, gadget);
-        let needed = digits.count();
-        assert!(
-            key.len() >= needed,
-            "the key has {} digits, {needed} are needed",
-            key.len()
-        );
+        let key = digits.served_by(key);
         let limbs = self.limb_count(digits.basis());
-        let sources = x.limb_count() + needed + 2 * (limbs - descent.kept + 1);
+        let sources = x.limb_count() + key.len() + 2 * (limbs - descent.kept + 1);
         let switch = Switch {
             ring: self,
             basis: digits.basis(),
-            key: &key[..needed],
+            key,
             sources: digits.sources(),
             digits: &digits,
             group: limbs_per_group(gadget.digit_limbs, sources * self.n()),

@@ -24,7 +24,7 @@ use super::secret::{SecretKey, SecretPoly, encryption_of_zero};
 use super::switch::{KeySwitchKey, digit_mask};
 use crate::ckks::params::{Parameters, ParametersLiteral, SecretDistribution};
 use crate::error::{Error, Result};
-use crate::ring::{Basis, Domain, Poly, SecretRng, nearest_prime};
+use crate::ring::{Basis, Descent, Domain, Poly, SecretRng, nearest_prime};
 
 /// log2 of how far the special prime should exceed q_0.
 const SPECIAL_MARGIN: f64 = 4.0;
@@ -185,10 +185,12 @@ impl EncapsulationKeys {
             copy.limb_mut(0).copy_from_slice(parts[part].limb(0));
             copy
         });
-        let [body, mask] = self.to_sparse.product_with_digits_of(&self.sparse, &c1);
-        let mut body = ring.mod_down(&body);
-        body.add_assign(&c0);
-        let mut switched = [body, ring.mod_down(&mask)];
+        let descent = Descent {
+            kept: 1,
+            addends: [Some(&c0), None],
+            galois_element: None,
+        };
+        let mut switched = self.to_sparse.switch(&self.sparse, &c1, descent);
         switched.iter_mut().for_each(Poly::to_coeff);
         switched
     }

@@ -141,19 +141,15 @@ impl KeySwitchKey {
         turned_products_with_keys(digits, &keys, turns)
     }
 
-    /// As [`KeySwitchKey::products`] of one key for the digits of `c`, which are never all in memory.
-    pub(crate) fn product_with_digits_of(&self, params: &Parameters, c: &Poly) -> [Poly; 2] {
-        let key: Vec<KeyDigit> = self.digits().collect();
-        params.ring().key_products(c, params.gadget(c.basis().level()), &key)
-    }
-
-    /// [`KeySwitchKey::product_with_digits_of`], divided by the special primes and those that are not kept.
+    /// As [`KeySwitchKey::products`] of one key for the digits of `c`, which are never all in memory, divided by the special primes
+    /// and those that are not kept.
     pub(crate) fn switch(&self, params: &Parameters, c: &Poly, descent: Descent) -> [Poly; 2] {
         let key: Vec<KeyDigit> = self.digits().collect();
         params.ring().switch(c, params.gadget(c.basis().level()), &key, descent)
     }
 
-    /// [`KeySwitchKey::product_with_digits_of`], turned and added to `onto` if there is one.
+    /// As [`KeySwitchKey::products`] of one key for the digits of `c`, which are never all in memory, turned and added to `onto` if
+    /// there is one.
     pub(crate) fn turned_product_with_digits_of(
         &self,
         params: &Parameters,

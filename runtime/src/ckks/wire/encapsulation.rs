@@ -10,8 +10,8 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::frame::{CHECKSUM_BYTES, Frame, HEADER_BYTES, Kind, Reader};
-use super::keys::{HEAD_BYTES, TAIL_BYTES, finish_key, take_zeros, write_all};
-use super::poly::{read_poly, read_words, words_bytes, write_poly, write_words};
+use super::keys::{HEAD_BYTES, TAIL_BYTES, finish_key, frame_of_key, take_zeros, write_all};
+use super::poly::{read_poly, read_words, words_bytes, write_poly};
 use crate::ckks::keys::{
     EncapsulationKeys, EncapsulationRequest, Ephemeral, EvaluationKeys, KeySwitchKey, SecretKey, encapsulation_literal,
 };
@@ -163,17 +163,7 @@ fn back_bytes(params: &Parameters, identity: &[u8; 32], step: usize, key: &KeySw
     payload.extend_from_slice(&(key.level() as u16).to_le_bytes());
     payload.extend_from_slice(identity);
     payload.extend_from_slice(&key.seed);
-    payload.resize(HEAD_BYTES, 0);
-    for body in &key.bodies {
-        write_words(&mut payload, body);
-    }
-    payload.resize(payload.len() + TAIL_BYTES, 0);
-    Frame {
-        kind: Kind::RaisingKey,
-        fingerprint: *params.fingerprint(),
-        payload: &payload,
-    }
-    .to_bytes()
+    frame_of_key(params, Kind::RaisingKey, payload, key)
 }
 
 /// Reads a key back, with what stands before it.

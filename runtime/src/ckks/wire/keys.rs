@@ -144,6 +144,21 @@ pub(super) const HEAD_BYTES: usize = 88;
 /// And after them.
 pub(super) const TAIL_BYTES: usize = 32;
 
+/// The frame of a key whose payload has its head so far, up to the seed of the masks.
+pub(super) fn frame_of_key(params: &Parameters, kind: Kind, mut payload: Vec<u8>, key: &KeySwitchKey) -> Vec<u8> {
+    payload.resize(HEAD_BYTES, 0);
+    for body in &key.bodies {
+        write_words(&mut payload, body);
+    }
+    payload.resize(payload.len() + TAIL_BYTES, 0);
+    Frame {
+        kind,
+        fingerprint: *params.fingerprint(),
+        payload: &payload,
+    }
+    .to_bytes()
+}
+
 /// Bytes of an evaluation key's payload.
 fn evaluation_key_bytes(params: &Parameters, level: usize) -> usize {
     HEAD_BYTES + params.digits(level) * words_bytes(params.ring(), params.raised_basis(level)) + TAIL_BYTES
@@ -200,17 +215,7 @@ impl KeySwitchKey {
         payload.extend_from_slice(&step.to_le_bytes());
         payload.extend_from_slice(&(self.level as u16).to_le_bytes());
         payload.extend_from_slice(&self.seed);
-        payload.resize(HEAD_BYTES, 0);
-        for body in &self.bodies {
-            write_words(&mut payload, body);
-        }
-        payload.resize(payload.len() + TAIL_BYTES, 0);
-        Frame {
-            kind: Kind::EvaluationKey,
-            fingerprint: *params.fingerprint(),
-            payload: &payload,
-        }
-        .to_bytes()
+        frame_of_key(params, Kind::EvaluationKey, payload, self)
     }
 
     /// Reads one evaluation key.
